@@ -169,10 +169,8 @@ def reply_to(
 
     `request` is git's own lines, where the action takes them. With `start` off no daemon is started.
     """
-    directed, body = (
-        (client or AgentClient()).for_request(request, start=start),
-        git_protocol.emit(list(fields)) + request,
-    )
+    directed = (client or AgentClient()).for_request(request, start=start)
+    body = git_protocol.emit(list(fields)) + request
     reply = directed.reply(action, body, start=start)
     if b"=" not in reply and directed.replace_foreign_daemon(start=start):
         reply = directed.reply(action, body)

@@ -33,11 +33,8 @@ def query_lines(action: str, fields: Iterable[tuple[str, str]] = (), request: by
 
 def find(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
     """As `ask`, for an action whose reply may be empty."""
-    return dict(
-        git_protocol.parse_pairs(
-            _client().for_request(request).offered(action, git_protocol.emit(list(fields)) + request)
-        )
-    )
+    data = git_protocol.emit(list(fields)) + request
+    return dict(git_protocol.parse_pairs(_client().for_request(request).offered(action, data)))
 
 
 def unknown_host(protocol: str, host: str) -> Mapping[str, str]:

@@ -60,7 +60,8 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
     }
     problem = _not_for_us(request, document) or _fill_in(url, request, data, document)
     if problem is not None:
-        then = git_behaviour.next_step(_state(data, document), url.shown, here, os.environ)
+        state = None if document["vault"] is None else dict(query("why", [], data)).get("state")
+        then = git_behaviour.next_step(state, url.shown, here, os.environ)
         document["none"] = {"cause": problem.cause, "hint": problem.hint or "", "then": then}
     elif is_checked:
         document["verdict"] = _verdict(url, data, document)
@@ -82,13 +83,6 @@ def _found(url: git_request.Url, data: bytes) -> environment_tokens.EnvironmentC
     """What the environment has for this request."""
     path = [("path", url.path)] if sys.platform == "linux" and url.path and b"\npath=" not in data else []
     return environment_tokens.find(os.environ, git_protocol.parse(data + git_protocol.emit(path)))
-
-
-def _state(data: bytes, document: Document) -> str | None:
-    """Why nothing is offered, as a state; None where the vault was not read."""
-    if document["vault"] is None:
-        return None
-    return dict(query("why", [], data)).get("state")
 
 
 def _address(text: str | None, folder: str) -> tuple[str, str, git_request.Url | None]:

@@ -80,11 +80,8 @@ def render(page: Page) -> bytes:
     text = "\n".join(f"<p>{_escaped(paragraph)}</p>" for paragraph in page.paragraphs)
     mood = "good" if page.good else "bad"
     script = f"<script>{_content('fragment.js')}</script>\n" if page.scripted else ""
-    return (
-        string.Template(_content("page.html"))
-        .substitute(title=_escaped(page.title), text=text, mood=mood, script=script)
-        .encode("utf-8")
-    )
+    template = string.Template(_content("page.html"))
+    return template.substitute(title=_escaped(page.title), text=text, mood=mood, script=script).encode("utf-8")
 
 
 @cache

@@ -138,11 +138,9 @@ def _has_other_accounts(wanted: LoginRequest, prompter: Prompter) -> bool:
     """Whether the username is needed, because another account's credential is stored for the host."""
     if prompter.terminal is None:
         return False
-    host = f"{wanted.provider.protocol}://{wanted.provider.host}"
-    personal = (
-        one for one in arguments.stored_credentials() if one["kind"] in (token_kinds.API_TOKEN, token_kinds.OAUTH)
-    )
-    return any(one["url"].startswith(host) and one["account"] != wanted.account for one in personal)
+    host, kinds = f"{wanted.provider.protocol}://{wanted.provider.host}", (token_kinds.API_TOKEN, token_kinds.OAUTH)
+    here = [one for one in arguments.stored_credentials() if scopes.is_within(one["url"], host)]
+    return any(one["kind"] in kinds and one["account"] != wanted.account for one in here)
 
 
 def sort_names(given: Sequence[str]) -> dict[str, str]:
@@ -215,11 +213,8 @@ def _ask_scope(wanted: LoginRequest, prompter: Prompter) -> tuple[str, str | Non
     if repository:
         lines = [f"the repository {wanted.near}", f"the workspace {workspace}, or a project in it", "another one"]
         at = prompter.terminal.choose("What is the token for", [printable(line) for line in lines], default=0)
-    path = (
-        near[at]
-        if at < len(near)
-        else _ask_until_valid(prompter, _PLACE_PROMPT, partial(path_on_host, wanted.provider))
-    )
+    path = near[at] if at < len(near) else ""
+    path = path or _ask_until_valid(prompter, _PLACE_PROMPT, partial(path_on_host, wanted.provider))
     if "/" in path:
         return path, None
     return path, _ask_until_valid(prompter, _PROJECT_PROMPT, lambda typed: project_key(typed) if typed else None)

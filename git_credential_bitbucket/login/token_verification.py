@@ -81,9 +81,8 @@ def _verdict(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, re
     by_rest = rest.find_verdict(prepare_verification(endpoint, kind, record["account"], secret))
     if by_git is None or by_git.is_denied:
         return by_rest
-    doubt = (
-        f"git can use it, but the REST API rejects it: {by_rest.reason}" if by_rest.valid is False else by_git.reason
-    )
+    is_rejected = by_rest.valid is False
+    doubt = f"git can use it, but the REST API rejects it: {by_rest.reason}" if is_rejected else by_git.reason
     if doubt:
         wanted.warn(prompter, doubt)
     return replace(by_rest, valid=True)

@@ -41,6 +41,8 @@ _CI_FILES = frozenset(
 _OBJECTS = re.compile("[0-9a-f]{2}|info|pack")
 _NETRC_NAMES = frozenset({".netrc", "_netrc"})
 _GCM_SECRET = ".credential"
+_BY_NAME = {".git-credentials": found_secret.GIT_CREDENTIALS, ".npmrc": found_secret.NPMRC}
+_BY_NAME |= dict.fromkeys(_NETRC_NAMES, found_secret.NETRC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +182,7 @@ def _source(path: str) -> str:
         return found_secret.CI
     if name == ".env" or name.startswith(".env.") or name.endswith(".env"):
         return found_secret.ENVIRONMENT
-    if name == ".git-credentials":
-        return found_secret.GIT_CREDENTIALS
-    return (
-        found_secret.NETRC if name in _NETRC_NAMES else found_secret.NPMRC if name == ".npmrc" else found_secret.SOURCE
-    )
+    return _BY_NAME.get(name, found_secret.SOURCE)
 
 
 def _store_files(read: GitConfig, home: str) -> list[str]:
