@@ -82,10 +82,15 @@ class VaultChanged(VaultBusy):
 class VaultMoved(Error):
     """The vault's credentials were moved to another vault, `to`."""
 
-    def __init__(self, to: str, quoted: str) -> None:
-        """`to` is a path or a URL without a password, safe to show, and `quoted` the same for a shell."""
+    def __init__(self, to: str, quoted: str, host: str | None = None) -> None:
+        """`to` is a path or a URL without a password, safe to show, and `quoted` the same for a shell.
+
+        With `host`, it is a path there, on another one than this.
+        """
         hint = f"set GIT_CREDENTIAL_BITBUCKET_VAULT={quoted}, or credentialBitbucket.vault in git's configuration"
-        super().__init__(f"the vault was moved to {to}", hint=hint)
+        if host is not None:
+            hint = f"use another vault here, or on {host} run: git-credential-bitbucket vault move redis://…"
+        super().__init__(f"the vault was moved to {to}{'' if host is None else f' on the host {host}'}", hint=hint)
         self.to = to
 
 

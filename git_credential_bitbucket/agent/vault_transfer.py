@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from git_credential_bitbucket.agent import matching, naming, retention
 from git_credential_bitbucket.agent.credential import Credential, names_in
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.errors import Error, VaultBusy, VaultChanged, VaultDamaged, VaultMoved
-from git_credential_bitbucket.paths import shown, typed
+from git_credential_bitbucket.errors import Error, VaultBusy, VaultChanged, VaultDamaged
+from git_credential_bitbucket.paths import typed
 from git_credential_bitbucket.vault.storage.contract import copied, records_of
 from git_credential_bitbucket.vault.storage.file import no_step
-from git_credential_bitbucket.vault.vault import MOVED_TO
+from git_credential_bitbucket.vault.vault import MOVED_ON, MOVED_TO, moved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
@@ -84,8 +84,8 @@ def move(source: Vault, target: Vault, to: str, now: float, step: Step = no_step
     marks: set[str | None] = {None, here.get(_MOVE)}
     for _ in range(_TRIES):
         mark = f"{os.urandom(8).hex()} {to}"
-        if (moved := _mark(source, mark, marks)) is not None:
-            return _complete(source, target, to, moved, marks, now, step)
+        if (emptied := _mark(source, mark, marks)) is not None:
+            return _complete(source, target, to, emptied, marks, now, step)
         step("source-marked")
         _settle(source)
         step("source-settled")
@@ -99,6 +99,8 @@ def move(source: Vault, target: Vault, to: str, now: float, step: Step = no_step
             if is_unchanged:
                 tx.content.clear()
                 tx.content |= {MOVED_TO: to, _MOVE: mark}
+                if source.storage.is_shared and "://" not in to:
+                    tx.content[MOVED_ON] = os.uname().nodename
         if is_unchanged:
             step("source-emptied")
             return _release(source, target, {mark}, now, step)
@@ -206,7 +208,8 @@ def _write(target: Vault, arriving: Record, marks: Container[str | None], now: f
     ids = {record["id"] for record in arriving.get("credentials", ())}
     with target.transaction() as tx:
         _check_is_no_source(tx.content, arriving.get(_MOVE))
-        tx.content.pop(MOVED_TO, None)
+        for name in (MOVED_TO, MOVED_ON):
+            tx.content.pop(name, None)
         _take_marked(tx.content, marks, ids)
         replaced = merge(tx.content, arriving, now)
         written = {record["id"]: copied(record) for record in tx.content["credentials"] if record["id"] in ids}
@@ -228,12 +231,12 @@ def _complete(
 
     Raises `VaultMoved` where that was to another vault.
     """
-    if (moved_to := here[MOVED_TO]) == to:
+    if here[MOVED_TO] == to:
         return _release(source, target, marks | {here.get(_MOVE)}, now, step)
     if marks:
         with target.transaction() as tx:
             _take_marked(tx.content, marks)
-    raise VaultMoved(shown(moved_to), typed(moved_to))
+    raise moved(here)
 
 
 def _release(source: Vault, target: Vault, marks: Container[str | None], now: float, step: Step) -> Transfer:

@@ -57,7 +57,8 @@ def show(*, as_json: bool) -> None:
     except Error as exc:
         trouble, hint = trouble or exc.cause, hint or exc.hint
     is_file = not paths.vault_address(os.environ).startswith(paths.SHARED)
-    is_readable = told["vault"] == "open" and "moved_to" not in told and header is not None
+    is_new = told["vault"] == "absent" and trouble is None
+    is_readable = is_new or (told["vault"] == "open" and header is not None and "moved_to" not in told)
     document = {
         "vault": vault_setup.shown_path(),
         "storage": "file" if is_file else "server",

@@ -37,6 +37,8 @@ _STATUS = "run: git-credential-bitbucket status"
 MAX_NAMED = 5
 MOVED_TO = "moved_to"
 """Where the content says to which vault all of it was moved."""
+MOVED_ON = "moved_on"
+"""Where it says on which host, if hosts shared the vault and the other one is a file."""
 ANSWER_ROOM_BYTES = 96 * 1024
 """The disk space that is reserved before a request to Bitbucket: the largest answer that is stored, and its record."""
 
@@ -350,10 +352,10 @@ class Vault:
                 if self._key is key:  # another process has rekeyed: lock, so that the new key is looked up
                     self._key = self._cached = None
             raise
-        if not self.is_transferred and (to := stored.records.get(REST, {}).get(MOVED_TO)) is not None:
+        if not self.is_transferred and MOVED_TO in (rest := stored.records.get(REST, {})):
             with self._mutex:
                 self._cached = None
-            raise VaultMoved(shown(to), typed(to))
+            raise moved(rest)
         return stored
 
     def _merge_left_over(self, key: "Key | None", transaction: Transaction) -> None:
@@ -379,6 +381,12 @@ class Vault:
         # The reading that follows raises what is wrong; the answer is merged next time.
         with suppress(Error), self.transaction(wait=False):
             pass
+
+
+def moved(content: "Record") -> VaultMoved:
+    """The error that tells where the content went."""
+    to, host = content[MOVED_TO], content.get(MOVED_ON)
+    return VaultMoved(shown(to), typed(to), None if host in (None, os.uname().nodename) else shown(host))
 
 
 def _snapshot(stored: "Stored") -> Snapshot:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -99,6 +100,12 @@ class Ends:
         """The credentials by id."""
         return {one["id"]: one for one in self.content(end).get("credentials", ())}
 
+    @property
+    def said_by_the_source(self) -> dict[str, str]:
+        """All that is left in the source after a move; of a shared one to a file, on which host that is."""
+        is_elsewhere = "://" in self.source["GIT_CREDENTIAL_BITBUCKET_VAULT"] and "://" not in self.to
+        return {"moved_to": self.to} | ({"moved_on": os.uname().nodename} if is_elsewhere else {})
+
     def move(self) -> vault_transfer.Transfer:
         """Move, or go on."""
         return vault_transfer.move(self.opened(self.source), self.opened(self.target), self.to, NOW)
@@ -181,7 +188,7 @@ def test_a_move_that_is_killed_at_any_step_goes_on(
         assert len(renewable) <= 1, steps[nth - 1]
         ends.move()
         assert ends.records(ends.target) == whole, steps[nth - 1]
-        assert ends.content(ends.source) == {"moved_to": ends.to}
+        assert ends.content(ends.source) == ends.said_by_the_source
         with pytest.raises(VaultMoved, match="the vault was moved to"):
             ends.opened(ends.source).snapshot()
 
@@ -319,9 +326,16 @@ def test_nothing_is_stored_in_a_vault_that_was_moved_meanwhile(between: Callable
 
     with pytest.raises(VaultBusy, match="changed by another process meanwhile"):
         log_in()
-    assert ends.content(ends.source) == {"moved_to": ends.to}
+    assert ends.content(ends.source) == ends.said_by_the_source
     with pytest.raises(VaultMoved):
         other.snapshot()
+    other.is_transferred = True
+    with other.transaction() as tx:
+        tx.content["moved_on"] = "elsewhere"
+    with pytest.raises(VaultMoved, match=f"moved to {ends.to} on the host elsewhere") as told:
+        ends.opened(ends.source).snapshot()
+    assert "on elsewhere run:" in str(told.value.hint)
+    assert "BITBUCKET_VAULT=" not in str(told.value.hint), "here that path would be a new vault"
 
 
 def test_a_vault_that_is_being_moved_takes_nothing(between: Callable[[str, str], Ends], forker: Forker) -> None:

@@ -44,6 +44,13 @@ def events(run: Runner, event: str) -> list[dict[str, Any]]:
     return [validated("log-events", line) for line in lines]
 
 
+def test_a_vault_that_cannot_be_reached_is_not_shown_as_empty(keyed: Runner, valkey: Valkey) -> None:
+    """Nor is one that is not there yet shown as one of which nobody knows."""
+    for url, count in ((valkey.url, 0), ("redis://127.0.0.1:1/0", None)):
+        keyed.env[VAULT] = url
+        assert validated("vault-show", keyed(HELPER, "vault", "show", "--json").stdout)["credentials"] == count
+
+
 def test_a_move_to_a_server_and_back(keyed: Runner, bitbucket: FakeBitbucket, login: str, valkey: Valkey) -> None:
     """The daemon that served the vault says at once where it went, and what to set; there, everything works."""
     keyed.env.pop(VAULT, None)
