@@ -268,7 +268,7 @@ def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(
         chromium.click("#grant")
         dialogue.reads("Logged in: OAuth login")
         dialogue.ends()
-        assert chromium.text("h1").startswith("You are logged in")
+        assert chromium.text("main h1").startswith("You are logged in")
         assert "repository:write" in chromium.text("main")
         assert "You can close this tab." in chromium.text("main")
     assert (keyed.folder / "app" / ".git").is_dir()

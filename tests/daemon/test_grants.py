@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,8 +14,8 @@ import pytest
 from git_credential_bitbucket.agent.grants import MAX_GRANTS, Grants
 from git_credential_bitbucket.daemon.grant_sockets import GrantSockets
 from git_credential_bitbucket.daemon.server import Server
-from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, cache_client, cloud, eventually
+from tests.daemon.conftest import Clock, Start
+from tests.daemon.daemons import TIMEOUT_S, Daemon, cache_client, cloud, eventually
 from tests.daemon.test_peers import NOBODY, ask_as_nobody
 from tests.daemon.test_upgrade import copy, hasten, install, version
 from tests.fake_bitbucket import tokens
@@ -71,27 +72,38 @@ def test_as_many_uses_as_were_granted_whoever_asks_at_once(daemon: Daemon) -> No
     eventually(lambda: not Path(socket).parent.exists())
 
 
-def test_it_gives_until_it_expires_and_not_after(daemon: Daemon) -> None:
+def test_it_gives_until_it_expires_and_not_after(start: Start, clock: Clock) -> None:
     """Fifty clients over its end: what was answered before was given, and what was asked for afterwards was not."""
+    daemon = start(enter=clock.enter)
     daemon.store("acme/app")
-    socket, _ = daemon.grant(expires=1)
-    [one] = daemon.grants()
+    socket, _ = daemon.grant(expires=600)
+    over, answered = threading.Event(), threading.Semaphore(0)
 
-    def ask_until_its_end(_: int) -> list[tuple[float, bool, float]]:
+    def ask_over_its_end(_: int) -> list[tuple[float, bool, float]]:
         asked: list[tuple[float, bool, float]] = []
-        while not asked or asked[-1][0] <= one["expires_at"]:
-            began = time.time()
+        is_last = False
+        while not is_last:
+            is_last, began = over.is_set(), time.monotonic()
             try:
                 given = b"password=" in daemon.ask("get", cloud("acme/app"), socket)
             except OSError:
                 given = False
-            asked.append((began, given, time.time()))
+            asked.append((began, given, time.monotonic()))
+            answered.release()
         return asked
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        asked = [each for client in pool.map(ask_until_its_end, range(CLIENTS)) for each in client]
-    assert all(given for _, given, ended in asked if ended < one["expires_at"])
-    assert not any(given for began, given, _ in asked if began > one["expires_at"])
+        clients = pool.map(ask_over_its_end, range(CLIENTS))
+        try:
+            assert all(answered.acquire(timeout=TIMEOUT_S) for _ in range(2 * CLIENTS))
+            ending = time.monotonic()
+            clock.turn_on(daemon, 600)
+            ended = time.monotonic()
+        finally:
+            over.set()
+        asked = [each for client in clients for each in client]
+    assert all(given for _, given, at in asked if at < ending)
+    assert not any(given for began, given, _ in asked if began > ended)
     assert sum(given for _, given, _ in asked) >= CLIENTS
     eventually(lambda: not Path(socket).parent.exists())
 

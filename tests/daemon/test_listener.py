@@ -248,7 +248,7 @@ def test_who_says_something_without_end_is_waited_for_no_longer(
     with listener_at(path) as standing:
         talking = threading.Thread(target=talk, args=(standing,))
         talking.start()
-        stopping = threading.Timer(20, ended.set)  # a test that failed would not end
+        stopping = threading.Timer(60, ended.set)  # a test that failed would not end
         stopping.start()
         try:
             with contextlib.suppress(DaemonUnavailable):

@@ -122,7 +122,7 @@ def test_a_peer_that_does_not_read_is_dropped(serve: Serve) -> None:
     server = serve(lambda _data, _peer, _role: b"x" * (8 << 20), peer_s=0.5)
     with server.connect() as deaf:
         deaf.shutdown(socket.SHUT_WR)
-        eventually(lambda: server.server.clients == 1)
+        eventually(lambda: server.server.served == 1)
         eventually(lambda: server.server.clients == 0)
 
 

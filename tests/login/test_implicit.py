@@ -14,6 +14,7 @@ from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.login import loopback, pages, paste
 from git_credential_bitbucket.login.authorization import Attempt
 from git_credential_bitbucket.login.pages import Page
+from tests.daemon.daemons import eventually
 from tests.fake_bitbucket import browser as standin_browser
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
@@ -93,12 +94,7 @@ def test_a_second_tab_and_a_stranger_s_answer_have_their_pages(provider: Provide
 
 def wait_for_title(chromium: Chromium, title: str) -> None:
     """Until the tab shows it: our script goes there by itself."""
-    deadline = threading.Event()
-    for _ in range(400):
-        if chromium.title() == title:
-            return
-        deadline.wait(0.05)
-    raise AssertionError(chromium.title())
+    eventually(lambda: chromium.title() == title)
 
 
 @pytest.fixture
