@@ -31,8 +31,7 @@ MAX_FILES = 4
 """How many files there are at most: the log itself, and `.1` to `.3`, the oldest."""
 MAX_WAITING = 1024
 """Lines in the queue; more are lost, and counted."""
-CLOSE_TIMEOUT_S = 5.0
-"""A line takes a millisecond, and on a busy machine a second; a disk that hangs is left."""
+CLOSE_TIMEOUT_S = 1.0
 EVENT_RETENTION_S = 2 * 365 * 86400.0
 """The retention of the life-cycle log, up to some 20,000 lines."""
 

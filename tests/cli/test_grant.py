@@ -7,6 +7,7 @@ import pytest
 
 from git_credential_bitbucket import access_log
 from tests.cli.schemas import validated
+from tests.daemon.daemons import eventually
 from tests.fake_bitbucket import tokens
 from tests.running import Runner
 
@@ -39,7 +40,7 @@ def test_it_prints_the_path_and_the_id_and_takes_the_socket_back(keyed: Runner, 
     git = ("git", "-c", "credential.https://bitbucket.org.helper=", "-c", helper, "-c", "credential.useHttpPath=true")
     asked = keyed(*git, "credential", "fill", stdin="protocol=https\nhost=bitbucket.org\npath=acme/app\n\n")
     assert f"password={token}\n" in asked.stdout
-    assert f"(grant {name})\n" in keyed(NAME, "log", "--operation", "get").stdout
+    eventually(lambda: f"(grant {name})\n" in keyed(NAME, "log", "--operation", "get", check=False).stdout)
     assert "1 of 3" in keyed(NAME, "grant", "list").stdout
     assert keyed(NAME, "grant", "revoke", name).stdout == f"revoked: {name}\n"
     assert (opened(keyed), Path(socket).parent.exists()) == ([], False)
