@@ -206,7 +206,7 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
     if credential.is_renewable:
         return Diagnosis("expired", f"{describe(credential)} is due for renewal", "run the command again")
     is_static = credential.kind in token_kinds.STATIC
-    hint = new_token_hint(credential.id) if is_static else f"run: {login_command(credential.place)}"
+    hint = new_token_hint(credential.id, None) if is_static else f"run: {login_command(credential.place)}"
     return Diagnosis("expired", f"{describe(credential)} has expired", hint)
 
 

@@ -70,7 +70,7 @@ def warning(credential_store: CredentialStore, credential_id: str, now: float, *
         credential_store.silenced[credential_id] = now
         return []
     credential_store.note_warning(credential, now)
-    hint = naming.new_token_hint(credential.id)
+    hint = naming.new_token_hint(credential.id, naming.shown_source(credential))
     if (credential.ends_at or now) <= now:
         hint = f"if it expires later, run: git-credential-bitbucket expires {credential.id} DATE"
     return [("warning", describe(credential, now)), ("hint", hint)]

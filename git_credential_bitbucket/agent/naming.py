@@ -57,9 +57,10 @@ def rotate_command(credential_id: str) -> str:
     return f"git-credential-bitbucket rotate {credential_id}"
 
 
-def new_token_hint(credential_id: str) -> str:
-    """How to replace such a token."""
-    return f"create a new token, then run: {rotate_command(credential_id)}"
+def new_token_hint(credential_id: str, source: str | None) -> str:
+    """How to replace such a token, which is stored, or fetched from `source`."""
+    then = f"and put it where it is fetched from: {source}" if source else f"then run: {rotate_command(credential_id)}"
+    return f"create a new token, {then}"
 
 
 def names_of(credentials: Sequence[Credential]) -> str:

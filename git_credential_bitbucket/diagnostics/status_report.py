@@ -211,9 +211,9 @@ def replacement_hint(one: CredentialView, *, is_rejected: bool = False) -> str:
     is_static = one["kind"] in token_kinds.STATIC and one["source"] is None
     if one["hint"] and not (is_rejected and is_static):
         return str(one["hint"])
-    return (
-        new_token_hint(one["id"]) if one["kind"] in token_kinds.STATIC else f"log in again: {login_command(one['url'])}"
-    )
+    if one["kind"] in token_kinds.STATIC:
+        return new_token_hint(one["id"], one["source"])
+    return f"log in again: {login_command(one['url'])}"
 
 
 def is_expiry_unknown(one: CredentialView) -> bool:

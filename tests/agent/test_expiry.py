@@ -93,6 +93,15 @@ def test_a_store_names_the_token_until_somebody_was_told(world: World) -> None:
     assert stored(world, credential) == ACKNOWLEDGED
 
 
+def test_a_token_that_is_fetched_is_renewed_at_its_source(world: World) -> None:
+    """To rotate it here is refused."""
+    ends_at = world.clock() + 5 * DAY
+    credential = world.keep(a_credential(world.standin.url, source="file:/run/token", ends_at=ends_at))
+    assert warn(world.agent, credential.id)["hint"] == (
+        "create a new token, and put it where it is fetched from: file:/run/token"
+    )
+
+
 def test_that_somebody_was_told_is_written_lazily_and_read_by_others(world: World) -> None:
     """Another process does not tell it again, nor this one after a restart."""
     credential = ending(world, 5)
