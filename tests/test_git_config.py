@@ -345,7 +345,7 @@ def test_a_git_that_cannot_be_run_is_told(env: dict[str, str], tmp_path: Path) -
     tools.mkdir()
     (tools / "git").write_bytes(b"\x7fELF no more")
     (tools / "git").chmod(0o755)
-    with pytest.raises(SettingsError, match="git could not be run: Exec format error"):
+    with pytest.raises(SettingsError, match="git could not be run: exec format error"):
         git_config.run_git({**env, "PATH": str(tools)}, "--version")
 
 
