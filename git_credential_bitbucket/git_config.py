@@ -87,14 +87,9 @@ class GitConfig:
         wanted = url_match.normalise(url)
         found: list[tuple[str, str, str]] = []
         for entry in self._of("credential", "helper"):
-            if entry.url is not None:
-                configured = url_match.normalise(entry.url, globs=True)
-                if configured is None:
-                    if not url_match.match_partially(url, entry.url):
-                        continue
-                elif wanted is None or url_match.match(wanted, configured) is None:
-                    continue
-            found = [*found, (entry.value, entry.origin, entry.scope)] if entry.value else []
+            is_partial = entry.url is not None and url_match.normalise(entry.url, globs=True) is None
+            if url_match.match_partially(url, entry.url or "") if is_partial else _rank(entry, wanted):
+                found = [*found, (entry.value, entry.origin, entry.scope)] if entry.value else []
         return found
 
     def entries(self, section: str, key: str) -> list[Entry]:
@@ -120,15 +115,18 @@ class GitConfig:
         best: url_match.Match | None = None
         value: str | None = None
         for entry in self._of(section, key):
-            rank: url_match.Match | None = (0, 0, False)
-            if entry.url is not None:
-                configured = url_match.normalise(entry.url, globs=not named)
-                rank = url_match.match(wanted, configured) if configured else None
-            elif named:
-                rank = None
+            rank = _rank(entry, wanted, named=named)
             if rank is not None and (best is None or rank >= best):
                 best, value = rank, entry.value
         return value
+
+
+def _rank(entry: Entry, wanted: url_match.NormalUrl | None, *, named: bool = False) -> url_match.Match | None:
+    """How well an entry matches a URL; None where it does not, or, if `named`, does so without a name of its own."""
+    if entry.url is None:
+        return None if named else (0, 0, False)
+    configured = url_match.normalise(entry.url, globs=not named)
+    return url_match.match(wanted, configured) if wanted and configured else None
 
 
 def read(env: "Mapping[str, str]") -> GitConfig:

@@ -135,7 +135,7 @@ def reply(env: Mapping[str, str], data: bytes) -> bytes:
         request = git_protocol.parse(data)
         found = (
             environment_tokens.find(env, request)
-            if hosts.is_bitbucket_now(env, request.protocol, request.host)
+            if hosts.find_product_now(env, request.protocol, request.host)
             else None
         )
         if found is not None and action == "erase" and environment_tokens.is_about(request, found):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -378,11 +379,9 @@ class Agent:
 
     def close(self) -> None:
         """Write down what the vault did not take, and what is kept lazily: when something was last used, no more."""
-        try:
-            self.renewals.write_answers()
-            self.credential_store.flush()
-        except Error:
-            return
+        for write in (self.renewals.write_answers, self.credential_store.flush):
+            with suppress(Error):
+                write()
 
 
 def _of_unknown_value(index: Index, request: Request) -> list[Credential]:

@@ -17,10 +17,7 @@ class Deferred:
     __slots__ = ("_give_up", "_resume", "future")
 
     def __init__(
-        self,
-        future: Future[Any],
-        resume: Callable[[], bytes | Deferred],
-        give_up: Callable[[], bytes] = lambda: b"",
+        self, future: Future[Any], resume: Callable[[], bytes | Deferred], give_up: Callable[[], bytes] = lambda: b""
     ) -> None:
         """`resume` runs once `future` is done, on the thread that asked; `give_up` answers with what there is."""
         self.future = future

@@ -204,14 +204,7 @@ class Renewals:
             self._requesting.pop(credential_id, None)
 
     def _renew(
-        self,
-        vault: Vault,
-        lease: Renewing,
-        credential_id: str,
-        generation: int,
-        *,
-        rejected: str | None,
-        by_hand: bool,
+        self, vault: Vault, lease: Renewing, credential_id: str, generation: int, *, rejected: str | None, by_hand: bool
     ) -> Credential:
         with vault.transaction() as tx:
             record = record_in(tx, credential_id)

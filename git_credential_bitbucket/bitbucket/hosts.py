@@ -61,22 +61,12 @@ def wants_bearer(settings: "GitConfig | None", base: str) -> bool:
     return settings is not None and (settings.credential(base, "authtype", named=True) or "").lower() == "bearer"
 
 
-def is_bitbucket(settings: "GitConfig | None", protocol: str, host: str) -> bool:
-    """Whether secrets may go to `host` over `protocol`."""
-    return find_product(settings, protocol, host) is not None
-
-
-def is_bitbucket_now(env: "Mapping[str, str]", protocol: str, host: str) -> bool:
-    """As `is_bitbucket`, reading git's configuration where that decides. Raises `SettingsError` where that fails."""
-    return find_product_now(env, protocol, host) is not None
-
-
 def configured_hosts(settings: "GitConfig") -> list[tuple[str, str]]:
     """Protocol and host of bitbucket.org, and of every host that git's configuration names."""
     found = [(CLOUD_PROTOCOL, CLOUD_HOST)]
     for address in settings.credential_urls():
         url = url_match.normalise(address)
-        if url is not None and url.user is None and is_bitbucket(settings, url.scheme, _host_of(url)):
+        if url is not None and url.user is None and find_product(settings, url.scheme, _host_of(url)):
             found.append((url.scheme, _host_of(url)))
     return list(dict.fromkeys(found))
 

@@ -106,7 +106,7 @@ def _scope_here() -> arguments.ScopeArgument:
         scope = arguments.parse_scope(text) if text is not None else _CLOUD
     except Error:  # a path, or an address with a password in it
         return _CLOUD
-    return scope if hosts.is_bitbucket_now(os.environ, scope.protocol, scope.host) else _CLOUD
+    return scope if hosts.find_product_now(os.environ, scope.protocol, scope.host) else _CLOUD
 
 
 def _scope_and_id(what: str) -> tuple[arguments.ScopeArgument, str | None]:

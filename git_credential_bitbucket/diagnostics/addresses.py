@@ -81,7 +81,7 @@ def _parse_bitbucket_url(context: DoctorContext, text: str) -> git_request.Url |
     if url is None:
         return None
     # Over http, too: a secret in it is as bad.
-    return url if hosts.is_bitbucket(context.trusted, "https", url.host) else None
+    return url if hosts.find_product(context.trusted, "https", url.host) else None
 
 
 def _named(entry: Entry) -> str:

@@ -126,7 +126,7 @@ def _daemon() -> DaemonView:
 
 def _not_for_us(request: git_protocol.Request, document: Document) -> Error | Problem | None:
     """Why git's request does not reach this program; None where it does."""
-    if not hosts.is_bitbucket_now(os.environ, request.protocol, request.host):
+    if not hosts.find_product_now(os.environ, request.protocol, request.host):
         if request.host == hosts.CLOUD_HOST:
             return Problem("this is plain http, and tokens are only sent over https", hosts.provider_hint(request.base))
         return hosts.unconfigured_host(request.protocol, request.host)

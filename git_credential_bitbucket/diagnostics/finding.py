@@ -82,7 +82,7 @@ def context_for(env: Mapping[str, str], text: str | None) -> DoctorContext:
     url = git_request.parse_argument(text) if text is not None else _remote(env, folder, trusted)
     if url is None:
         raise Error("that is not an https URL", hint="see: git remote -v")
-    if not hosts.is_bitbucket(trusted, url.protocol, url.host):
+    if not hosts.find_product(trusted, url.protocol, url.host):
         raise hosts.unconfigured_host(url.protocol, url.host)
     return DoctorContext(env, folder, url, here, trusted)
 
@@ -98,6 +98,6 @@ def _remote(env: Mapping[str, str], folder: str, trusted: git_config.GitConfig) 
         url = git_request.parse_url(text) if text is not None else None
     except Error:  # git refuses it, too
         url = None
-    if url is None or not hosts.is_bitbucket(trusted, url.protocol, url.host):
+    if url is None or not hosts.find_product(trusted, url.protocol, url.host):
         return git_request.parse_url(hosts.CLOUD_URL)
     return url

@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 SECRET_SERVICE = ("keyring.backends.SecretService.Keyring", "keyring.backends.libsecret.Keyring")
 KWALLET = ("keyring.backends.kwallet.DBusKeyring", "keyring.backends.kwallet.DBusKeyringKWallet4")
-ACCEPTED = (
-    *SECRET_SERVICE,
-    *KWALLET,
-    "keyring.backends.macOS.Keyring",
-    "keyring.backends.Windows.WinVaultKeyring",
-)
+ACCEPTED = (*SECRET_SERVICE, *KWALLET, "keyring.backends.macOS.Keyring", "keyring.backends.Windows.WinVaultKeyring")
 """By name: every back end that is not known to encrypt is refused, whatever priority it gives itself."""
 NOTHING = ("keyring.backends.fail.Keyring", "keyring.backends.null.Keyring")
 

@@ -53,7 +53,7 @@ def test_only_bitbucket_org_itself_is_ours_without_a_setting(env: dict[str, str]
     """Exactly https and exactly bitbucket.org; nothing that resembles it."""
     assert providers.find(None, protocol, host, env) is None
     assert find(env, "", host=host, protocol=protocol) is None
-    assert hosts.is_bitbucket(None, "https", "bitbucket.org")
+    assert hosts.find_product(None, "https", "bitbucket.org")
 
 
 def test_another_host_is_ours_by_name_only(env: dict[str, str]) -> None:
@@ -257,6 +257,6 @@ def test_a_configuration_that_cannot_be_read_decides_about_every_host_but_bitbuc
     assert providers.find(caught.value, "https", "bitbucket.org", env) == cloud
     with pytest.raises(SettingsError, match="git cannot read its configuration"):
         providers.find(caught.value, "https", "git.example", env)
-    assert hosts.is_bitbucket_now(env, "https", "bitbucket.org")
+    assert hosts.find_product_now(env, "https", "bitbucket.org")
     with pytest.raises(SettingsError):
-        hosts.is_bitbucket_now(env, "https", "git.example")
+        hosts.find_product_now(env, "https", "git.example")

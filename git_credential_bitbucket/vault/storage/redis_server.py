@@ -348,13 +348,12 @@ class RedisServer:
             "password": self._password(),
             "socket_connect_timeout": CONNECT_TIMEOUT_S,
             "socket_timeout": ANSWER_TIMEOUT_S,
-            "socket_keepalive": not address.path,
             # A lost reply to a commit would look like a conflict.
             "retry": Retry(NoBackoff(), 0) if reconnects else Retry(NoBackoff(), 0, ()),
         }
         if address.path:
-            del given["socket_keepalive"]
             return _limited(redis.Redis(unix_socket_path=address.path, **given))
+        given["socket_keepalive"] = True
         if address.tls is not None:
             files = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
             given |= {"ssl": True} | {files[name]: path for name, path in address.tls.items()}
