@@ -25,9 +25,9 @@ _HINT = "move its lines by hand"
 
 
 def move_to_end(path: str, url: str, env: Mapping[str, str]) -> None:
-    """Have `credential.<url>.*` in the file `path` come last. Raises `Error` where it cannot be; then it is as it was.
+    """Move `credential.<url>.*` to the end of the file `path`. Raises `Error` if that fails; then nothing has changed.
 
-    git's own lock is held meanwhile, and the file is exchanged in one step.
+    git's own lock is held meanwhile, and the file is replaced in one step.
     """
     place = locations.Location(path, GIT_CONFIG)
     try:

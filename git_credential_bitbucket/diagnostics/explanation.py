@@ -144,7 +144,7 @@ def _fill_in(
     url: git_request.Url, request: git_protocol.Request, data: bytes, document: Document
 ) -> Error | Problem | None:
     """Fill in what this program looks at, and its answer; returns why there is none."""
-    # Whoever answers reads from /proc which repository git works on, where git does not say.
+    # Where git does not name the repository, the process that answers reads it from /proc.
     fields = [] if request.path or sys.platform != "linux" else [("asked_path", url.path)]
     try:
         found = _found(url, data)

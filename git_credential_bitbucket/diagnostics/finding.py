@@ -27,7 +27,7 @@ _TOKENS = re.compile(r"(ATATT|ATCTT|ATBB|BBDC-)[A-Za-z0-9_=+/-]{8,}")
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What `--fix` may do by itself: nothing that loses anything. `summary` is printed once it is done."""
+    """A repair that loses nothing, so that `--fix` may make it unasked. `summary` is printed once it is done."""
 
     summary: str
     run: Callable[[], None]

@@ -88,7 +88,7 @@ class Live:
         return self.send(url, told["kind"], Authorization=header)
 
     def hide(self, *secrets: str) -> None:
-        """Have these never shown."""
+        """Keep these out of every line of the report."""
         self._secrets += [secret for secret in secrets if secret]
 
     def observed(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class LoginRequest:
     """One login. `path` is WORKSPACE[/REPOSITORY], None for the whole host; `ends_at` is in epoch seconds.
 
-    After `lifetime_s` it is forgotten here, whatever Bitbucket would still take. `names` are further ones of its
-    account; `unclear` says what becomes of another that cannot be told apart from it: `add`, `replace`, or ask.
+    After `lifetime_s` it is removed here, even if Bitbucket would still accept it. `names` are other names of its
+    account. `on_conflict` says what to do if a stored credential may be the same account's: `add`, `replace`, or ask.
 
     `project` is a key in the workspace `path`, and `repositories` are the names of its repositories as the person gave
     them. `near` is the repository that git is working on, if git asks. `replaces` is the credential that

@@ -37,7 +37,7 @@ _DAY_S = 86400
 
 @contextmanager
 def exclusive(credential_id: str) -> Iterator[None]:
-    """Inside, no other process of this user rotates the credential, whose new token would look left over.
+    """While this is held, no other process of this user rotates the credential: its token would look left behind.
 
     Raises `VaultBusy` where one does.
     """

@@ -115,7 +115,7 @@ def rewrite_file(cleaning: Rewrite) -> None:
 def restore(records: list[dict[str, Any]]) -> None:
     """Put back what one file's `records` took out; later changes of other lines are kept. Raises `Error`.
 
-    What is back already stays as it is, so an undo that stopped at another file can be had again.
+    What is back already stays as it is, so that an undo which stopped at another file can be repeated.
     """
     first = records[0]
     location = locations.Location(first["path"], first["source"], first["foreign"])

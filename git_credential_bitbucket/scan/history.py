@@ -1,7 +1,7 @@
-"""A repository's whole history: every object it holds, looked at once, by as many processes as there are cores.
+"""A repository's whole history: every object it holds, searched once, by as many processes as there are cores.
 
-Objects are taken in the order in which they lie in their packs, for there git reads them fastest; names of commits and
-files are looked for only when there is something to name. Secrets pass through private pipes between own processes.
+Objects are taken in the order in which they lie in their packs, because git reads them fastest so; the names of commits
+and files are looked up only for what was found. Secrets pass through private pipes between own processes.
 """
 
 from __future__ import annotations

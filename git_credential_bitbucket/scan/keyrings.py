@@ -49,7 +49,7 @@ def main() -> None:
     """The child: a newline on standard output when it has started, then one JSON document."""
     out = os.dup(1)
     os.dup2(2, 1)
-    signal.alarm(processes.START_LIMIT_S + 1)  # whoever would kill us may be killed first
+    signal.alarm(processes.START_LIMIT_S + 1)  # the parent, which would end this process, may be killed first
     processes.import_secretstorage()
     os.write(out, b"\n")
     signal.alarm(LIMIT_S + 1)

@@ -60,9 +60,9 @@ class Move:
 
 @dataclass(slots=True)
 class Plan:
-    """All that is to be done, and what is left for the person: each with a line and a hint.
+    """What is to be done, and what is left to the person, each with a line and a hint.
 
-    `emails` are those found beside a token that is kept already, by its id.
+    `emails` are those found beside a token that is stored already, by its id.
     """
 
     moves: list[Move] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Plan:
         return lines
 
     def clean(self, place: where.Location, text: bytes, wanted: list[SecretFinding]) -> None:
-        """Have these taken out of a file, or left where that cannot be done."""
+        """Plan to remove these from a file; what cannot be removed is left."""
         self.left += [(one, _BY_HAND) for one in wanted if not can_remove(place, text, one)]
         removable = [one for one in wanted if can_remove(place, text, one)]
         if not removable:
@@ -126,10 +126,10 @@ class Moves:
         self.emails: dict[str, str] = {}
 
     def take(self, finding: SecretFinding) -> str | None:
-        """Have a token moved, or say why it is left: its address is none that may get it, or it is in a keyring and
-        may be the same account's as another one that is kept. From a file it is moved even then.
+        """Plan to move a token; returns the reason where it is left instead.
 
-        Tokens that are stored already go first.
+        That is a host that may not get it, or a keyring's entry that may be the account's whose token is stored. From a
+        file it is moved even then, and comes after the stored one.
         """
         match = finding.match
         protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol
@@ -169,9 +169,9 @@ class Moves:
         return None
 
     def _learn(self, one: StoredToken, place: str, account: str | None, there: list[StoredToken]) -> None:
-        """Keep what else a token's account is called where it was found again: REST takes it with the email only.
+        """Add the account's other name, with which a token was found again: REST takes it with the email only.
 
-        Not where another one has that name: of two of one account, the newer one would replace the other.
+        Unless another token has that name: of two tokens of one account, the newer one would replace the other.
         """
         if account is None or any(account.lower() in other.names for other in there):
             return

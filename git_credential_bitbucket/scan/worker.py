@@ -41,7 +41,7 @@ def main() -> None:
                 _write({"seen": seen}, out)
         _write({"seen": seen, "done": True}, out)
     out.flush()
-    os._exit(git.returncode and 1)  # the interpreter's own leaving takes longer than a small share
+    os._exit(git.returncode and 1)  # the interpreter's shutdown takes longer than a small share
 
 
 def _tell(name: str, kind: str, content: bytes, hosts: tuple[str, ...], out: TextIO) -> None:
