@@ -61,7 +61,7 @@ def _run(agent: Agent, work: Callable[[], Pairs | None]) -> Deferred:
 
 
 def _status(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
-    return agent.with_unlocked_vault(lambda _: git_protocol.emit(status_views.status_view(agent)))
+    return agent.with_unlocked_vault(lambda _: status_views.status_view(agent))
 
 
 def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:

@@ -36,6 +36,14 @@ class KnownAnswer(NamedTuple):
     settings: object
 
 
+class ShownCredential(NamedTuple):
+    """A credential's line in the answer to `status`, its place among the others, and the state that the line shows."""
+
+    order: tuple[str, str, str]
+    present: tuple[object, ...]
+    line: bytes
+
+
 class Match(NamedTuple):
     """The credentials that may answer a request, best first.
 
@@ -70,6 +78,8 @@ class Index:
         self._persons: dict[str, list[Person]] = {}
         self.answers: dict[RequestKey, KnownAnswer] = {}
         """What was answered from here (see `answer_cache`)."""
+        self.shown: dict[str, ShownCredential] = {}
+        """The credentials as `status` has shown them, by id (see `status_views`)."""
         for record in records:
             credential_id = record["id"]
             self._records[credential_id] = record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import diagnosis, matching, rejection, renewal_schedule
@@ -68,6 +68,18 @@ class CredentialView(TypedDict):
 _BOOLEANS = {False: "false", True: "true"}
 
 
+class PresentState(NamedTuple):
+    """What of a credential's view may change while what is stored of it does not."""
+
+    reason: diagnosis.Diagnosis | None
+    suspended: list[str]
+    rejected: Problem | None
+    last_used_at: float | None
+    expires_in: int | None
+    is_in_memory: bool
+    answers: bool
+
+
 class GrantView(TypedDict):
     """A grant as `grant list` shows it; times are epoch seconds. `ignored` counts the requests that it refused."""
 
@@ -101,18 +113,22 @@ class Dropped(CredentialView):
     because: str
 
 
-def status_view(agent: Agent) -> Pairs:
-    """The answer to `action=status`: the vault's state and a JSON object for each credential."""
-    index = agent.credential_store.index()
-    pairs = vault_view(agent)
+def status_view(agent: Agent) -> bytes:
+    """The answer to `action=status`: the vault's state and a JSON object for each credential.
+
+    A line is kept with the index, and written anew where it would be another one.
+    """
+    index, head = agent.credential_store.index(), git_protocol.emit(vault_view(agent))
     now = agent.clock()
     first = _first_of_each_scope(index, now)
-    stated = []
     for credential in index:
-        scope = shown_scope(credential)
-        encoded = encode_credential(credential, agent, now, scope, answers=credential.id in first)
-        stated.append((scope, credential.kind, credential.id, encoded))
-    return [*pairs, *(("credential[]", encoded) for *_, encoded in sorted(stated))]
+        present = _present_state(credential, agent, now, answers=credential.id in first)
+        known = index.shown.get(credential.id)
+        if known is None or known.present != present:
+            order = (shown_scope(credential), credential.kind, credential.id)
+            line = f"credential[]={encode_credential(credential, present)}\n".encode("ascii")
+            index.shown[credential.id] = matching.ShownCredential(order, present, line)
+    return b"".join([head, *(one.line for one in sorted(index.shown.values()))])
 
 
 def _first_of_each_scope(index: Index, now: float) -> set[str]:
@@ -215,27 +231,37 @@ def _state(agent: Agent) -> str:
 
 def credential_view(credential: Credential, agent: Agent, now: float, repository: str = "") -> CredentialView:
     """One credential for `status`, or for a request about `repository`; times are epoch seconds."""
-    encoded = encode_credential(credential, agent, now, shown_scope(credential), repository)
-    view: CredentialView = json.loads(encoded)
+    view: CredentialView = json.loads(encode_credential(credential, _present_state(credential, agent, now, repository)))
     return view
 
 
-def encode_credential(
-    credential: Credential, agent: Agent, now: float, scope: str, repository: str = "", *, answers: bool = False
-) -> str:
+def _present_state(
+    credential: Credential, agent: Agent, now: float, repository: str = "", *, answers: bool = False
+) -> PresentState:
+    ends = credential.expires_at if credential.secret else None
+    return PresentState(
+        diagnosis.diagnose(credential, now, repository),
+        rejection.suspended_scopes(credential, now),
+        _guests_rejection(credential, agent, now),
+        agent.credential_store.last_used(credential),
+        None if ends is None else int(ends - now),
+        agent.credential_store.is_in_memory(credential.id),
+        answers,
+    )
+
+
+def encode_credential(credential: Credential, present: PresentState) -> str:
     """A `CredentialView` in JSON. Written out field by field: with thousands, to build each first takes twice as long.
 
-    `scope` is the credential's as it is shown.
+    It depends on nothing but its arguments.
     """
-    reason = diagnosis.diagnose(credential, now, repository)
-    suspended = rejection.suspended_scopes(credential, now)
+    reason, suspended = present.reason, present.suspended
     bound_to = _bound_to(credential) if credential.is_unsolicited else None
-    problem = reason or _restriction(credential, bound_to, suspended) or _guests_rejection(credential, agent, now)
-    ends = credential.expires_at if credential.secret else None
+    problem = reason or _restriction(credential, bound_to, suspended) or present.rejected
     is_renewable = credential.is_renewable
     return (
         f'{{"id":{_quoted(credential.id)}'
-        f',"scope":{_quoted(scope)}'
+        f',"scope":{_quoted(shown_scope(credential))}'
         f',"url":{_quoted(git_protocol.printable(credential.place))}'
         f',"project":{_text(credential.project)}'
         f',"repositories":{_texts(credential.repositories)}'
@@ -245,7 +271,7 @@ def encode_credential(
         f',"account_id":{_text(credential.account_id)}'
         f',"username":{_quoted(credential.username)}'
         f',"default":{_BOOLEANS[credential.is_default]}'
-        f',"answers":{_BOOLEANS[answers]}'
+        f',"answers":{_BOOLEANS[present.answers]}'
         f',"bound_to":{_text(bound_to)}'
         f',"suspended_for":{_texts([git_protocol.printable(at.partition("://")[2]) for at in suspended])}'
         f',"secret":{_quoted(credential.secret.masked()) if credential.secret else "null"}'
@@ -254,9 +280,9 @@ def encode_credential(
         f',"hint":{_text(problem.hint if problem else None)}'
         f',"oauth_scopes":{_texts(credential.scopes)}'
         f',"created_at":{_number(credential.created_at)}'
-        f',"last_used_at":{_number(agent.credential_store.last_used(credential))}'
-        f',"expires_at":{_number(ends)}'
-        f',"expires_in":{_number(None if ends is None else int(ends - now))}'
+        f',"last_used_at":{_number(present.last_used_at)}'
+        f',"expires_at":{_number(credential.expires_at if credential.secret else None)}'
+        f',"expires_in":{_number(present.expires_in)}'
         f',"ends_at":{_number(credential.ends_at)}'
         f',"forget_at":{_number(credential.forget_at)}'
         f',"renewed_at":{_number(credential.minted_at if is_renewable else None)}'
@@ -266,7 +292,7 @@ def encode_credential(
         f',"trouble":{_text(credential.trouble)}'
         f',"trouble_hint":{_text(credential.trouble_cure)}'
         f',"origin":{_quoted(credential.origin)}'
-        f',"memory":{_BOOLEANS[agent.credential_store.is_in_memory(credential.id)]}'
+        f',"memory":{_BOOLEANS[present.is_in_memory]}'
         f',"replaced_by":{_text(credential.replaced_by)}}}'
     )
 

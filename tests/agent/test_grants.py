@@ -189,9 +189,8 @@ VALUES = ["alice", "other/app", *SECRETS.values(), "1", "60", "{}", "x-token-aut
 
 def status_of(made: Granting) -> list[dict[str, Any]]:
     """The credentials, without when each was last used."""
-    return [
-        {**json.loads(value), "last_used_at": None} for key, value in status_view(made.agent) if key == "credential[]"
-    ]
+    told = git_protocol.parse_pairs(status_view(made.agent))
+    return [{**json.loads(value), "last_used_at": None} for key, value in told if key == "credential[]"]
 
 
 @pytest.mark.parametrize(("wall", "elapsed"), [(60.0, 0.0), (0.0, 60.0), (1e9, 1.0), (-1e9, 60.0)])

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import open_misses, retention, status_views
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control_actions import control
@@ -352,7 +353,8 @@ def test_an_unsolicited_secret_is_shown_as_bound_and_not_checked_by_rest(world: 
     """`status` says what it alone answers, and `status --check` does not send it."""
     unasked(world, "mallory", make(), "mallory/lib.git")
     (kept,) = world.kept()
-    (shown,) = [json.loads(value) for key, value in status_views.status_view(world.agent) if key == "credential[]"]
+    views = git_protocol.parse_pairs(status_views.status_view(world.agent))
+    (shown,) = [json.loads(value) for key, value in views if key == "credential[]"]
     assert (shown["bound_to"], shown["answers"]) == ("mallory at mallory/lib.git", False)
     before = world.standin.mark()
     told = wait_for(control(world.agent, "identify", f"id[]={kept.id}\n".encode())).decode()
