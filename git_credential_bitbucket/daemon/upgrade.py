@@ -26,8 +26,8 @@ SETTLE_S = 2.0
 RETRY_S = 60.0
 """A package that does not start may lack another one, which is not watched."""
 CHECK_TIMEOUT_S = 30.0
-HANDOVER_TIMEOUT_S = 15.0
-"""As long as any daemon may take to start."""
+HANDOVER_TIMEOUT_S = 30.0
+"""For a Python to start on a machine under load; clients wait longer."""
 MAX_DESCRIPTORS = 160
 """The daemon's own, and one for each grant; the system takes 253 at once (SCM_MAX_FD, unix(7))."""
 _DESCRIPTORS, _READY, _GO = b"\n", b"ready\n", b"go\n"
