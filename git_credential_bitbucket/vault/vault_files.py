@@ -14,15 +14,8 @@ if TYPE_CHECKING:
 PATH_HINT = "set GIT_CREDENTIAL_BITBUCKET_VAULT to a file in a directory of your own on a local disk"
 
 _NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
-_WRITE_HINTS = {
-    errno.ENOSPC: "free some space on its file system; the vault's content is unchanged",
-    errno.EDQUOT: "free some of your quota on its file system; the vault's content is unchanged",
-    errno.EFBIG: "raise the limit on file sizes (ulimit -f); the vault's content is unchanged",
-    errno.EROFS: f"mount its file system writable, or {PATH_HINT}",
-    errno.EMFILE: "raise the limit on open files (ulimit -n)",
-    errno.ENFILE: "close some programs: the system has no file handles left",
-    errno.EIO: "check the disk (see dmesg) and copy the vault elsewhere",
-}
+_MOVABLE = {errno.EROFS, errno.EACCES}
+"""Faults for which another path is what helps."""
 
 
 def link_or_copy(path: str, second: str, content: "Callable[[], bytes | None]") -> bool:
@@ -72,9 +65,12 @@ class _Raising:
 
     def __exit__(self, _kind: object, exc: BaseException | None, _traceback: object) -> None:
         if isinstance(exc, OSError):
+            hint = None if exc.errno in _MOVABLE else files.hint(exc)
+            if hint is not None and self.kind is VaultUnwritable:
+                hint = f"{hint}; the vault's content is unchanged"
             raise self.kind(
                 f"the vault {shown(self.path)} cannot be {self.done}: {(exc.strerror or type(exc).__name__).lower()}",
-                hint=_WRITE_HINTS.get(exc.errno or 0, f"fix that, or {PATH_HINT}"),
+                hint=hint or f"fix that, or {PATH_HINT}",
             ) from exc
 
 
