@@ -239,10 +239,8 @@ def run_git(
                 raise
         return subprocess.CompletedProcess(command, git.returncode, out, err)
     except subprocess.TimeoutExpired:
-        raise SettingsError(
-            f"git did not finish within {GIT_TIMEOUT_S:.0f} seconds",
-            hint="check whether the home directory or the repository is on a file system that does not answer",
-        ) from None
+        hint = "check whether the home directory or the repository is on a file system that does not answer"
+        raise SettingsError(f"git did not finish within {GIT_TIMEOUT_S:.0f} seconds", hint=hint) from None
     except OSError as exc:
         raise SettingsError(f"git could not be run: {system_reason(exc)}", hint="run: git version") from exc
 
@@ -267,10 +265,8 @@ def _check_no_pipe(env: "Mapping[str, str]", folder: str) -> None:
         except (OSError, ValueError):
             continue
         if stat.S_ISFIFO(found.st_mode) or (stat.S_ISCHR(found.st_mode) and found.st_rdev != nothing):
-            raise SettingsError(
-                f"git waits for {printable(path)}, which its configuration names and which is not a regular file",
-                hint="remove that line from git's configuration",
-            )
+            cause = f"git waits for {printable(path)}, which its configuration names and which is not a regular file"
+            raise SettingsError(cause, hint="remove that line from git's configuration")
         seen.add(path)
         included = re.findall(rb'(?i)\bpath[ \t]*=[ \t]*"?([^"\r\n]*)', content or b"")
         left += [_included(os.fsdecode(value).strip(), path, env) for value in included]
@@ -293,10 +289,8 @@ def _candidates_of_repository(folder: str) -> list[str]:
 def _listed(env: "Mapping[str, str]", folder: str) -> list[Entry]:
     done = run_git(env, "config", "--list", "--null", "--show-scope", "--show-origin", folder=folder)
     if done.returncode != 0:
-        raise SettingsError(
-            f"git cannot read its configuration: {_error_text(done.stderr)}",
-            hint="run: git config --list (git 2.26 or later is needed)",
-        )
+        hint = "run: git config --list (git 2.26 or later is needed)"
+        raise SettingsError(f"git cannot read its configuration: {_error_text(done.stderr)}", hint=hint)
     return _parse(done.stdout)
 
 

@@ -170,10 +170,8 @@ def vault_address(env: "Mapping[str, str]") -> str:
     """
     given = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
     if given and not given.startswith(("/", *SHARED)):
-        raise InsecurePath(
-            "GIT_CREDENTIAL_BITBUCKET_VAULT is a relative path, so each process would look in another directory",
-            hint="write an absolute path",
-        )
+        cause = "GIT_CREDENTIAL_BITBUCKET_VAULT is a relative path, so each process would look in another directory"
+        raise InsecurePath(cause, hint="write an absolute path")
     return given or env.get(DEFAULT_VAULT) or data_dir(env) + "/vault"
 
 
@@ -192,10 +190,8 @@ def _home(env: "Mapping[str, str]") -> str:
 def check_socket_path(path: str) -> None:
     """Raise `InsecurePath` where a socket's path is longer than the system takes, instead of cutting it."""
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
-        raise InsecurePath(
-            f"the socket's path is longer than {SOCKET_PATH_BYTES} bytes",
-            hint="set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a shorter path in a directory of your own",
-        )
+        hint = "set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a shorter path in a directory of your own"
+        raise InsecurePath(f"the socket's path is longer than {SOCKET_PATH_BYTES} bytes", hint=hint)
 
 
 def make_private_dir(path: str, mode: int = 0o700) -> None:
@@ -233,10 +229,7 @@ def check_owner_above(path: str) -> None:
         name = pwd.getpwuid(owner).pw_name
     except KeyError:  # a container's volume, whose owner this system does not know
         return
-    raise InsecurePath(
-        f"{shown(path)} would belong to root, in a directory of the user {name}",
-        hint=_SUDO_HINT,
-    )
+    raise InsecurePath(f"{shown(path)} would belong to root, in a directory of the user {name}", hint=_SUDO_HINT)
 
 
 def foreign_hint(otherwise: str) -> str:

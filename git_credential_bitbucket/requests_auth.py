@@ -43,10 +43,8 @@ class BitbucketAuth:
             raise hosts.unconfigured_host(parts.scheme, parts.netloc.rpartition("@")[2])
         self._api = urlsplit(provider.endpoint.api_url)
         if provider.protocol == "https" != self._api.scheme:
-            raise SettingsError(
-                f"tokens are never sent over plain http, which {providers.origin(provider.endpoint.api_url)} uses",
-                hint=f"correct credential.{provider.protocol}://{provider.host}.apiURL",
-            )
+            cause = f"tokens are never sent over plain http, which {providers.origin(provider.endpoint.api_url)} uses"
+            raise SettingsError(cause, hint=f"correct credential.{provider.protocol}://{provider.host}.apiURL")
         fields = [("protocol", provider.protocol), ("host", provider.host)]
         self._request = git_protocol.emit([*fields, ("path", place)] if place else fields)
 

@@ -135,10 +135,8 @@ def _understood(output: bytes, field: str | None, name: str, *, first_line: bool
             found = {"token": pairs["password"], "username": pairs.get("username")}
             found["expires"] = pairs.get("password_expiry_utc")
         else:
-            raise SourceFailed(
-                f"{name} returned {len(lines)} lines instead of one",
-                hint="it must print only the token, JSON with the key token, or lines such as password=TOKEN",
-            )
+            hint = "it must print only the token, JSON with the key token, or lines such as password=TOKEN"
+            raise SourceFailed(f"{name} returned {len(lines)} lines instead of one", hint=hint)
     elif text.startswith("password="):
         found = {"token": text.removeprefix("password=")}
     token, username = found.get("token") or found.get("password"), found.get("username")

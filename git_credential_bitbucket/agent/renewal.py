@@ -414,10 +414,8 @@ def _check_not_elsewhere(lease: Renewing, credential: Credential, *, by_hand: bo
     left = lease.elsewhere
     if left is None or left.generation != credential.generation or (by_hand and left.ago_s > ABANDONED_AFTER_S):
         return
-    raise VaultBusy(
-        f"a renewal that began on {left.by} has not finished, and only that host can have the new token",
-        hint=f"check that its daemon runs; if it is gone for good, {_login_hint(credential)}",
-    )
+    cause = f"a renewal that began on {left.by} has not finished, and only that host can have the new token"
+    raise VaultBusy(cause, hint=f"check that its daemon runs; if it is gone for good, {_login_hint(credential)}")
 
 
 def _login_hint(credential: Credential) -> str:

@@ -145,10 +145,8 @@ def _from_git(stored: Stored, now: float, *, is_asked: bool) -> Credential:
 def _make_room(records: list[Record], size: int) -> None:
     """Remove the oldest unasked records until one of `size` fits. Raises `Error` where it never will."""
     if size > MAX_UNSOLICITED_BYTES // 16:
-        raise Error(
-            "an unsolicited secret, its username or its path is too large to be stored",
-            hint="to store it, run: git-credential-bitbucket login",
-        )
+        hint = "to store it, run: git-credential-bitbucket login"
+        raise Error("an unsolicited secret, its username or its path is too large to be stored", hint=hint)
     unasked = sorted((r for r in records if r.get("origin") == UNSOLICITED), key=lambda r: r.get("created_at", 0.0))
     while unasked and (len(unasked) >= MAX_UNSOLICITED or size + sum(map(_size, unasked)) > MAX_UNSOLICITED_BYTES):
         records.remove(unasked.pop(0))

@@ -216,10 +216,8 @@ def _write(target: Vault, arriving: Record, marks: Container[str | None], now: f
     step("target-written")
     found = {} if target.key is None else target.storage.read_back(target.key)
     if any(found.get(name) != record for name, record in written.items()):
-        raise VaultDamaged(
-            f"the vault {target.storage.shown} did not give back what was written to it",
-            hint="the source still has everything; run the command again",
-        )
+        hint = "the source still has everything; run the command again"
+        raise VaultDamaged(f"the vault {target.storage.shown} did not give back what was written to it", hint=hint)
     step("target-verified")
     return replaced
 

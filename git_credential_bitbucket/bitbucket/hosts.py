@@ -56,11 +56,6 @@ def find_product_now(env: "Mapping[str, str]", protocol: str, host: str) -> tupl
     return find_product(git_config.read(env), protocol, host)
 
 
-def wants_bearer(settings: "GitConfig | None", base: str) -> bool:
-    """Whether git is to send tokens by Bearer to `base`, as far as it can (2.46): `credential.<url>.authtype`."""
-    return settings is not None and (settings.credential(base, "authtype", named=True) or "").lower() == "bearer"
-
-
 def configured_hosts(settings: "GitConfig") -> list[tuple[str, str]]:
     """Protocol and host of bitbucket.org, and of every host that git's configuration names."""
     found = [(CLOUD_PROTOCOL, CLOUD_HOST)]

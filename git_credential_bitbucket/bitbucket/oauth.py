@@ -136,10 +136,8 @@ def _signed(app_key: str, client_key: str, shared_secret: str) -> str:
     try:
         import jwt  # lazy: an extra, and few have such an app
     except ImportError as exc:
-        raise SettingsError(
-            "PyJWT, which Connect apps need, is not installed",
-            hint="run: pipx inject git-credential-bitbucket PyJWT (or: pip install 'git-credential-bitbucket[jwt]')",
-        ) from exc
+        hint = "run: pipx inject git-credential-bitbucket PyJWT (or: pip install 'git-credential-bitbucket[jwt]')"
+        raise SettingsError("PyJWT, which Connect apps need, is not installed", hint=hint) from exc
     now = int(time.time())
     claims = {"iss": app_key, "sub": client_key, "iat": now, "exp": now + JWT_LIFE_S}
     return jwt.encode(claims, shared_secret, algorithm="HS256")

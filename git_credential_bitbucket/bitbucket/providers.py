@@ -176,7 +176,7 @@ def find(
         proxy=_proxy(settings, base, env),
         product=standard.product,
         git_url=standard.git_url,
-        authtype="Bearer" if hosts.wants_bearer(settings, base) else None,
+        authtype="Bearer" if (read("authtype", named=True) or "").lower() == "bearer" else None,
     )
     secret = read("oauthClientSecret", keys.secret) or variable("CLIENTSECRET")
     redirect = read("oauthRedirectURI", "oauthRedirectURL", keys.redirect) or variable("OAUTH_REDIRECTURI")
@@ -232,19 +232,15 @@ def check_oauth(provider: Provider) -> None:
     for url in (f"{provider.protocol}://{provider.host}", endpoint.authorize_url, endpoint.token_url):
         require_https(url)
     if provider.unverified_by:
-        raise SettingsError(
-            f"{provider.unverified_by} turns TLS verification off, which OAuth requires",
-            hint="remove that setting and set http.sslCAInfo to the server's CA instead",
-        )
+        hint = "remove that setting and set http.sslCAInfo to the server's CA instead"
+        raise SettingsError(f"{provider.unverified_by} turns TLS verification off, which OAuth requires", hint=hint)
 
 
 def require_https(url: str) -> None:
     """Raise `SettingsError` unless `url` is https."""
     if not url.lower().startswith("https://"):
-        raise SettingsError(
-            f"OAuth requires https, and {origin(url)} is plain http",
-            hint="use https, also in credential.<url>.oauthAuthURL, oauthTokenURL and apiURL",
-        )
+        hint = "use https, also in credential.<url>.oauthAuthURL, oauthTokenURL and apiURL"
+        raise SettingsError(f"OAuth requires https, and {origin(url)} is plain http", hint=hint)
 
 
 def _joined(base: str, text: str) -> str:

@@ -272,10 +272,8 @@ def _ca_path(endpoint: "Endpoint") -> str | bool:
         system = ssl.get_default_verify_paths()
         return system.cafile or system.capath or True
     if not ca_file.startswith("/") or not os.access(ca_file, os.R_OK):
-        raise SettingsError(
-            f"the CA file {printable(ca_file)} cannot be read",
-            hint=f"it is set by {_ca_from(endpoint)}: give an absolute path there, then log in again",
-        )
+        hint = f"it is set by {_ca_from(endpoint)}: give an absolute path there, then log in again"
+        raise SettingsError(f"the CA file {printable(ca_file)} cannot be read", hint=hint)
     return ca_file
 
 

@@ -83,10 +83,8 @@ def unseal(key: "Key", blob: bytes) -> tuple[Header, bytes]:
 
     layout = _layout(blob)
     if layout.header.key_id != key.id:
-        raise WrongKey(
-            "the vault is encrypted with another key",
-            hint="provide the key it was made with, or run: git-credential-bitbucket unlock",
-        )
+        hint = "provide the key it was made with, or run: git-credential-bitbucket unlock"
+        raise WrongKey("the vault is encrypted with another key", hint=hint)
     view = memoryview(blob)
     try:
         content = key.cipher().decrypt(layout.nonce, view[layout.sealed_from :], bytes(view[: layout.sealed_from]))
@@ -166,10 +164,8 @@ def _layout(blob: bytes) -> _Layout:
     if magic != MAGIC:
         raise VaultDamaged("the file is not a vault: unknown magic number")
     if version > VERSION:
-        raise NewerVault(
-            f"the vault has format {version}, and this version reads up to {VERSION}",
-            hint="upgrade git-credential-bitbucket; the vault was not touched",
-        )
+        hint = "upgrade git-credential-bitbucket; the vault was not touched"
+        raise NewerVault(f"the vault has format {version}, and this version reads up to {VERSION}", hint=hint)
     read = _READERS.get(version)
     if read is None:
         raise VaultDamaged(f"unknown format {version}")

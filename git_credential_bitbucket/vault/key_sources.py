@@ -106,16 +106,12 @@ def obtain(env: "Mapping[str, str]", header: "Header | None", *, unlock: bool = 
         return keyring_key.fetch(env, header.key_id, unlock=unlock)
     if given is not None:
         variable = KEY_VARIABLE if given.source == "environment" else KEY_FILE_VARIABLE
-        raise WrongKey(
-            f"the key in {variable} is not the one that the vault is encrypted with",
-            hint=f"use the key that it was encrypted with, from {_ORIGINS[header.source]}",
-        )
+        hint = f"use the key that it was encrypted with, from {_ORIGINS[header.source]}"
+        raise WrongKey(f"the key in {variable} is not the one that the vault is encrypted with", hint=hint)
     if header.source == "passphrase":
         raise VaultLocked("the vault is locked with a passphrase", hint=_UNLOCK)
-    raise VaultLocked(
-        f"the vault's key is read from {_ORIGINS[header.source]}, which is not set",
-        hint="set it where the daemon is started, or run: git-credential-bitbucket unlock --key-file FILE",
-    )
+    hint = "set it where the daemon is started, or run: git-credential-bitbucket unlock --key-file FILE"
+    raise VaultLocked(f"the vault's key is read from {_ORIGINS[header.source]}, which is not set", hint=hint)
 
 
 _ORIGINS = {
@@ -140,16 +136,12 @@ def _read_key_file(path: str) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as exc:
-        raise VaultLocked(
-            f"the key file {shown(path)} cannot be read: {system_reason(exc)}",
-            hint=f"fix that, or set {KEY_FILE_VARIABLE} to another file",
-        ) from exc
+        hint = f"fix that, or set {KEY_FILE_VARIABLE} to another file"
+        raise VaultLocked(f"the key file {shown(path)} cannot be read: {system_reason(exc)}", hint=hint) from exc
     try:
         if not is_private_file(os.fstat(fd)):
-            raise InsecurePath(
-                f"the key file {shown(path)} is not a regular file that only you can read",
-                hint=f"run: chmod 0400 {typed(path)} (in Kubernetes: defaultMode: 0400)",
-            )
+            hint = f"run: chmod 0400 {typed(path)} (in Kubernetes: defaultMode: 0400)"
+            raise InsecurePath(f"the key file {shown(path)} is not a regular file that only you can read", hint=hint)
         return files.read_all(fd, _MAX_KEY_FILE_BYTES)
     finally:
         os.close(fd)

@@ -50,19 +50,15 @@ def fetch(env: "Mapping[str, str]", key_id: bytes, *, unlock: bool = False) -> K
     """The key with `key_id`. Only with `unlock` may a dialogue appear. Raises `KeyringUnavailable`, `VaultLocked`."""
     text = _ask(env, "get", key_id, unlock=unlock)
     if text is None:
-        raise VaultLocked(
-            f"the keyring has no key for this vault (id {key_id.hex()})",
-            hint="restore the keyring the vault was made with; the vault was not touched",
-        )
+        hint = "restore the keyring the vault was made with; the vault was not touched"
+        raise VaultLocked(f"the keyring has no key for this vault (id {key_id.hex()})", hint=hint)
     try:
         key = Key(binascii.a2b_base64(text, strict_mode=True), "keyring")
     except ValueError:
         key = None
     if key is None or key.id != key_id:
-        raise VaultLocked(
-            f"the keyring's item for this vault (id {key_id.hex()}) is not its key",
-            hint=f"inspect it with the keyring's own program: service {SERVICE}",
-        )
+        hint = f"inspect it with the keyring's own program: service {SERVICE}"
+        raise VaultLocked(f"the keyring's item for this vault (id {key_id.hex()}) is not its key", hint=hint)
     return key
 
 

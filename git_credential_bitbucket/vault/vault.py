@@ -266,10 +266,8 @@ class Vault:
         """Take `key` from here on, if it is the vault's (or there is no vault yet). Raises `WrongKey`."""
         header = self.header()
         if header is not None and header.key_id != key.id:
-            raise WrongKey(
-                "the vault is encrypted with another key",
-                hint=f"this one is from {key.source}, the vault's {header.source}",
-            )
+            hint = f"this one is from {key.source}, the vault's {header.source}"
+            raise WrongKey("the vault is encrypted with another key", hint=hint)
         with self._mutex:
             self._key, self._cached = key, None
 

@@ -40,10 +40,8 @@ def parse(url: str) -> ServerAddress:
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
         user, at, hosts = parts.netloc.rpartition("@")
         if ":" in unquote(user) or ":" in options.get("user", "") or "password" in options:
-            raise SettingsError(
-                "the vault's address contains a password, which others can see",
-                hint="remove it there, and set GIT_CREDENTIAL_BITBUCKET_VAULT_PASSWORD_FILE to a file that has it",
-            )
+            hint = "remove it there, and set GIT_CREDENTIAL_BITBUCKET_VAULT_PASSWORD_FILE to a file that has it"
+            raise SettingsError("the vault's address contains a password, which others can see", hint=hint)
         path, service, db = parts.path, "", options.get("db", "0")
         if parts.scheme == "redis+sentinel":
             service, _, db = path.strip("/").partition("/")
@@ -69,15 +67,11 @@ def parse(url: str) -> ServerAddress:
     relative = [file for file in tls.values() if not file.startswith("/")]
     is_plain = found.tls is None or bool(found.path)
     if options.get("tls", "on") != "on" or (is_plain and (tls or "tls" in options)):
-        raise SettingsError(
-            "the vault's address asks for TLS in a way that would leave it out",
-            hint="write rediss:// (or redis+sentinel://… with tls=on), and ca=, cert= and key= only there",
-        )
+        hint = "write rediss:// (or redis+sentinel://… with tls=on), and ca=, cert= and key= only there"
+        raise SettingsError("the vault's address asks for TLS in a way that would leave it out", hint=hint)
     if unknown or not is_named or relative or parts.fragment or not 0 <= found.replicas <= MAX_REPLICAS or found.db < 0:
-        raise SettingsError(
-            "the vault's address has an option that cannot be used",
-            hint=f"write {_FORMS}; options: {', '.join(sorted(_OPTIONS))}, with absolute paths",
-        )
+        hint = f"write {_FORMS}; options: {', '.join(sorted(_OPTIONS))}, with absolute paths"
+        raise SettingsError("the vault's address has an option that cannot be used", hint=hint)
     has_hosts = bool(hosts) if parts.scheme == "unix" else "," in hosts and parts.scheme != "redis+sentinel"
     if (parts.scheme == "redis+sentinel") != bool(service) or (parts.scheme == "unix") != bool(found.path) or has_hosts:
         raise SettingsError("the vault's address lacks a part, or has one too many", hint=f"write {_FORMS}")

@@ -297,10 +297,8 @@ class FileStorage(Storage):
         stored = stored._replace(encoded=encoded, generation=stored.generation + 1)
         blob = sealed.seal(key, encoding.join(encoded, stored), stored.generation, recovered=stored.recovered)
         if len(blob) > MAX_VAULT_BYTES:
-            raise VaultUnwritable(
-                f"the vault {self.shown} would exceed {MAX_VAULT_BYTES >> 20} MiB",
-                hint="remove what is no longer needed: git-credential-bitbucket logout",
-            )
+            hint = "remove what is no longer needed: git-credential-bitbucket logout"
+            raise VaultUnwritable(f"the vault {self.shown} would exceed {MAX_VAULT_BYTES >> 20} MiB", hint=hint)
         return stored._replace(stamp=self.write(blob, stored.stamp, keep_previous=keep_previous))
 
     def write(self, blob: bytes, former: "Stamp | None", *, keep_previous: bool = True) -> "Stamp":

@@ -146,10 +146,8 @@ class RedisServer:
     def __init__(self, address: "ServerAddress", env: "Mapping[str, str]") -> None:
         """`env` says where the password is. Raises `SettingsError` where redis-py is not installed."""
         if find_spec("redis") is None:
-            raise SettingsError(
-                "redis-py, which a shared vault needs, is not installed",
-                hint="run: pipx inject git-credential-bitbucket redis (pip install 'git-credential-bitbucket[redis]')",
-            )
+            hint = "run: pipx inject git-credential-bitbucket redis (pip install 'git-credential-bitbucket[redis]')"
+            raise SettingsError("redis-py, which a shared vault needs, is not installed", hint=hint)
         self._address = address
         self._env = env
         self._made: Any = None

@@ -165,10 +165,8 @@ class SharedStorage(Storage):
         held.needs_header = True
         outcome = self._put(new_key, held, records, before, after, os.urandom(8).hex())
         if outcome == "busy":
-            raise VaultBusy(
-                "a token of this vault is being renewed, or its renewal was cut off",
-                hint="run the command again in a minute; which one: git-credential-bitbucket status",
-            )
+            hint = "run the command again in a minute; which one: git-credential-bitbucket status"
+            raise VaultBusy("a token of this vault is being renewed, or its renewal was cut off", hint=hint)
         if outcome == "stale":
             raise VaultBusy("another host changed the vault meanwhile")
         self.copy.reseal(key, new_key)
