@@ -95,12 +95,12 @@ def test_an_access_token_expires_after_its_lifetime_and_not_by_a_refresh(
     bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey, ask: Ask
 ) -> None:
     """The lifetime is a knob; older access tokens live on beside newer ones."""
-    bitbucket.turn(token_lifetime=10)
+    bitbucket.turn(token_lifetime=600)
     access_token, refresh_token = bitbucket.issue_login(consumer)
-    assert ask(grant_type="refresh_token", refresh_token=refresh_token).json()["expires_in"] == 10
+    assert ask(grant_type="refresh_token", refresh_token=refresh_token).json()["expires_in"] == 600
     bearer = {"Authorization": f"Bearer {access_token}"}
     assert http.get(f"{bitbucket.api_url}/user", headers=bearer, timeout=60).status_code == 200
-    bitbucket.advance(11)
+    bitbucket.advance(601)
     assert http.get(f"{bitbucket.api_url}/user", headers=bearer, timeout=60).status_code == 401
 
 
