@@ -67,7 +67,8 @@ class Valkey:
         import redis
 
         try:
-            return bool(self.client().ping())
+            with self.client() as client:  # closed although it fails: a busy machine's server is not up at once
+                return bool(client.ping())
         except redis.RedisError:
             return False
 

@@ -64,6 +64,9 @@ def record(base: dict[str, Any], **more: object) -> dict[str, Any]:
     return {"generation": 1, "created_at": 1000.0, **base, **more}
 
 
+WHOLE = {one["id"]: record(one) for one in ALL}
+
+
 class Ends:
     """Two vaults of one host, and a process that copies and moves between them and can be killed."""
 
@@ -163,34 +166,42 @@ def between(valkey: Valkey, tmp_path: Path) -> Callable[[str, str], Ends]:
 KINDS = ["file", "server"]
 
 
+def killed_at_each_step(
+    between: Callable[[str, str], Ends], forker: Forker, verb: str, source: str, target: str
+) -> Iterator[tuple[str, Ends]]:
+    """Each step of a copy or a move, and the ends after it was killed there."""
+    ends = between(source, target)
+    ends.put(ends.source, *WHOLE.values())
+    code, steps = forker.run(ends, verb, trace=True)
+    assert code == 0
+    for nth, step in enumerate(steps, 1):
+        if source == target and step not in vault_transfer.STEPS:
+            continue  # the same writes as between a file and a server
+        ends = between(source, target)
+        ends.put(ends.source, *WHOLE.values())
+        assert forker.run(ends, verb, nth)[0] == -signal.SIGKILL, step
+        yield step, ends
+
+
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize("source", KINDS)
 def test_a_move_that_is_killed_at_any_step_goes_on(
     between: Callable[[str, str], Ends], forker: Forker, source: str, target: str
 ) -> None:
     """At each moment every credential is in one of the vaults, and a login can be renewed in one at most."""
-    whole = {one["id"]: record(one) for one in ALL}
-    ends = between(source, target)
-    ends.put(ends.source, *whole.values())
-    code, steps = forker.run(ends, "move", trace=True)
-    assert code == 0
-    assert set(vault_transfer.STEPS) < set(steps)
-    assert len(steps) > len(vault_transfer.STEPS)
-    for nth in range(1, len(steps) + 1):
-        if source == target and steps[nth - 1] not in vault_transfer.STEPS:
-            continue  # the same writes as between a file and a server
-        ends = between(source, target)
-        ends.put(ends.source, *whole.values())
-        assert forker.run(ends, "move", nth)[0] == -signal.SIGKILL, steps[nth - 1]
+    steps = set()
+    for step, ends in killed_at_each_step(between, forker, "move", source, target):
+        steps.add(step)
         here, there = ends.records(ends.source), ends.records(ends.target)
-        assert here.keys() | there.keys() == whole.keys(), steps[nth - 1]
+        assert here.keys() | there.keys() == WHOLE.keys(), step
         renewable = [end for end in (here, there) if "b2" in end and "moving" not in end["b2"]]
-        assert len(renewable) <= 1, steps[nth - 1]
+        assert len(renewable) <= 1, step
         ends.move()
-        assert ends.records(ends.target) == whole, steps[nth - 1]
+        assert ends.records(ends.target) == WHOLE, step
         assert ends.content(ends.source) == ends.said_by_the_source
         with pytest.raises(VaultMoved, match="the vault was moved to"):
             ends.opened(ends.source).snapshot()
+    assert steps >= set(vault_transfer.STEPS)
 
 
 @pytest.mark.parametrize(("source", "target"), [("file", "server"), ("server", "file")])
@@ -198,17 +209,10 @@ def test_a_copy_that_is_killed_at_any_step_is_done_again(
     between: Callable[[str, str], Ends], forker: Forker, source: str, target: str
 ) -> None:
     """The source stays as it is; the login, which one of two vaults would lose, is not in the target."""
-    whole = {one["id"]: record(one) for one in ALL}
-    ends = between(source, target)
-    ends.put(ends.source, *whole.values())
-    _, steps = forker.run(ends, "copy", trace=True)
-    for nth in range(1, len(steps) + 1):
-        ends = between(source, target)
-        ends.put(ends.source, *whole.values())
-        assert forker.run(ends, "copy", nth)[0] == -signal.SIGKILL
+    for _, ends in killed_at_each_step(between, forker, "copy", source, target):
         assert [one.id for one in ends.copy().left_out] == ["b2"]
-        assert ends.records(ends.source) == whole
-        assert ends.records(ends.target) == {name: one for name, one in whole.items() if name != "b2"}
+        assert ends.records(ends.source) == WHOLE
+        assert ends.records(ends.target) == {name: one for name, one in WHOLE.items() if name != "b2"}
 
 
 def test_what_is_moved_back_is_used_again(between: Callable[[str, str], Ends]) -> None:
