@@ -185,11 +185,13 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
     if credential.kind == token_kinds.APP_PASSWORD:
         gone = token_kinds.APP_PASSWORDS_GONE
         return Diagnosis("app-password", gone.cause, gone.hint or "")
-    if rejection.is_blocked(credential, now, repository):
+    is_blocked = rejection.is_blocked(credential, now, repository)
+    has_token = renewal_schedule.has_valid_token(credential, now) and not is_blocked
+    is_over = credential.login_expired or (credential.refresh_rejected and not has_token)
+    is_suspended = credential.set_aside_at is None and rejection.is_suspended(credential, now, repository)
+    if is_blocked and not (is_over and is_suspended):
         return _diagnose_blocked(credential, now, repository)
-    if credential.login_expired or (
-        credential.refresh_rejected and not renewal_schedule.has_valid_token(credential, now)
-    ):
+    if is_over:
         cure = credential.trouble_cure or f"run: {login_command(credential.place)} --oauth"
         return Diagnosis("login-expired", f"{describe(credential)} has expired: {credential.trouble}", cure)
     is_rejected = rejection.needs_renewal(credential, repository)

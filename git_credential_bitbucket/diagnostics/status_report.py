@@ -208,8 +208,11 @@ def check_readable(report: Report, consequence: str) -> None:
 
 def replacement_hint(one: CredentialView, *, is_rejected: bool = False) -> str:
     """How to replace a credential that expires or has expired; `is_rejected`: Bitbucket was asked, and rejects it."""
-    is_static = one["kind"] in token_kinds.STATIC and one["source"] is None
-    if one["hint"] and not (is_rejected and is_static):
+    if is_rejected and one["source"] is None and one["state"] in ("ready", "suspended"):
+        if one["kind"] in token_kinds.STATIC:
+            return new_token_hint(one["id"])
+        return f"run: git-credential-bitbucket refresh {one['id']}"
+    if one["hint"]:
         return str(one["hint"])
     if one["kind"] in token_kinds.STATIC:
         return new_token_hint(one["id"], one["source"])

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from git_credential_bitbucket.agent import retention, status_views
+from git_credential_bitbucket.agent import diagnosis, retention, status_views
 from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.secret import Secret
 from tests.agent.conftest import World
+from tests.agent.credentials import an_oauth_login
 from tests.fake_bitbucket import tokens
 
 SEEDS = range(6)
@@ -63,6 +64,21 @@ def test_every_candidate_that_is_passed_over_says_why_and_what_helps(world: Worl
     assert [one["outcome"] for one in said] == ["passed over"] * 3
     assert all(one["why"] and one["hint"] for one in said)
     assert not any(one["wins"] for one in said)
+
+
+def test_a_suspended_login_whose_refresh_token_was_rejected_is_over() -> None:
+    """Its token is rejected and there will be no other: to wait, restore it or check its access helps nobody."""
+    rejected: dict[str, Any] = {"suspect_until": 60.0, "trouble": "Bitbucket rejected the refresh token"}
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"refresh_rejected": True}, "login-expired", "run: git-credential-bitbucket login --oauth"),
+        ({}, "suspended", "to ask Bitbucket"),
+        ({"refresh_rejected": True, "set_aside_at": 1.0}, "disabled", "restore"),
+    ]
+    for more, state, hint in cases:
+        found = diagnosis.diagnose(an_oauth_login(**rejected, **more), 1.0)
+        assert found is not None
+        assert (found.state, hint in found.hint) == (state, True), found
+    assert diagnosis.diagnose(an_oauth_login(refresh_rejected=True), 1.0) is None, "its token may still work"
 
 
 def test_it_tells_why_the_winner_goes_before_the_others(world: World) -> None:

@@ -125,6 +125,9 @@ def test_a_token_that_bitbucket_rejects_is_to_be_replaced_whatever_was_guessed_b
     assert status_report.replacement_hint(guess) == guess["hint"]
     hint = status_report.replacement_hint(guess, is_rejected=True)
     assert hint == "create a new token, then run: git-credential-bitbucket rotate 0123456789ab"
+    login = stated(kind="oauth", state="suspended", hint=guess["hint"])
+    hint = status_report.replacement_hint(login, is_rejected=True)
+    assert hint == "run: git-credential-bitbucket refresh 0123456789ab", "which says whether the login is over"
     fetched = stated(source="file:/run/token", hint="a valid one is fetched once it is there")
     assert status_report.replacement_hint(fetched, is_rejected=True) == fetched["hint"]
 
