@@ -208,11 +208,10 @@ def check_readable(report: Report, consequence: str) -> None:
 
 def replacement_hint(one: CredentialView, *, is_rejected: bool = False) -> str:
     """How to replace a credential that expires or has expired; `is_rejected`: Bitbucket was asked, and rejects it."""
-    if is_rejected and one["source"] is None and one["state"] in ("ready", "suspended"):
-        if one["kind"] in token_kinds.STATIC:
-            return new_token_hint(one["id"])
+    is_guess = is_rejected and one["state"] in ("ready", "suspended")
+    if is_guess and one["kind"] in token_kinds.RENEWABLE:
         return f"run: git-credential-bitbucket refresh {one['id']}"
-    if one["hint"]:
+    if one["hint"] and not is_guess:
         return str(one["hint"])
     if one["kind"] in token_kinds.STATIC:
         return new_token_hint(one["id"], one["source"])

@@ -129,7 +129,8 @@ def test_a_token_that_bitbucket_rejects_is_to_be_replaced_whatever_was_guessed_b
     hint = status_report.replacement_hint(login, is_rejected=True)
     assert hint == "run: git-credential-bitbucket refresh 0123456789ab", "which says whether the login is over"
     fetched = stated(source="file:/run/token", hint="a valid one is fetched once it is there")
-    assert status_report.replacement_hint(fetched, is_rejected=True) == fetched["hint"]
+    hint = status_report.replacement_hint(fetched, is_rejected=True)
+    assert hint == "create a new token, and put it where it is fetched from: file:/run/token"
 
 
 def test_a_disabled_credential_is_no_default_and_each_name_of_an_account_is_told() -> None:
