@@ -41,7 +41,8 @@ class PendingAction(NamedTuple):
     """An action before it is done: what it is about goes with a logout, and is another one after a restore."""
 
     action: str
-    fields: dict[str, str]
+    credential_id: str
+    is_rotation: bool
     credential: Credential | None
     at: float
     is_locked: bool
@@ -56,10 +57,12 @@ def begin(agent: Agent, action: str, body: bytes) -> PendingAction | None:
     except Error:
         return None
     index = agent.credential_store.index()
-    found = index.get(fields.get("id") or fields.get("replaces") or "")
+    credential_id, replaced = fields.get("id", ""), fields.get("replaces")
+    found = index.get(credential_id or replaced or "")
     if action == "erase":
         found = agent.credential_store.named_in(body)
-    return PendingAction(action, fields, found, agent.clock(), agent.credential_store.trouble is not None)
+    is_rotation, is_locked = action == "add" and replaced is not None, agent.credential_store.trouble is not None
+    return PendingAction(action, credential_id, is_rotation, found, agent.clock(), is_locked)
 
 
 def entries(agent: Agent, begun: PendingAction, reply: bytes) -> Iterator[Entry]:
@@ -71,8 +74,8 @@ def entries(agent: Agent, begun: PendingAction, reply: bytes) -> Iterator[Entry]
     if "ok" not in answered or "unclear" in answered or not _has_vault(agent):
         return
     before, index = begun.credential, agent.credential_store.index()
-    subject = index.get(answered.get("id") or begun.fields.get("id") or (before.id if before else "")) or before
-    event = "rotate" if begun.action == "add" and "replaces" in begun.fields else _EVENTS[begun.action]
+    subject = index.get(answered.get("id") or begun.credential_id or (before.id if before else "")) or before
+    event = "rotate" if begun.is_rotation else _EVENTS[begun.action]
     if event != _DISABLE and (event != "unlock" or begun.is_locked):
         yield entry(event, subject)
     if answered.get("revoked") == revocation.REVOKED:

@@ -35,6 +35,9 @@ class KnownAnswer(NamedTuple):
     until: float
     settings: object
 
+    def __repr__(self) -> str:
+        return f"KnownAnswer({self.credential.id})"
+
 
 class ShownCredential(NamedTuple):
     """A credential's line in the answer to `status`, its place among the others, and the state that the line shows."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from git_credential_bitbucket import access_log, git_protocol
+from git_credential_bitbucket.agent import event_log_entry, matching
 from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.vault.key import Key
@@ -150,3 +151,13 @@ def test_idleness_is_told(desk: Desk) -> None:
     desk.world.login()
     desk.asked.lock_for_idleness()
     assert [(one["event"], one["why"]) for one in desk.events()] == [("lock", "because it was idle")]
+
+
+def test_what_is_remembered_of_an_action_holds_no_secret(world: World) -> None:
+    """Nor does what is remembered of an answer: either may be shown with an error."""
+    token = tokens.api_token()
+    begun = event_log_entry.begin(world.agent, "add", git_protocol.emit([("record", json.dumps({"secret": token}))]))
+    assert begun is not None
+    assert token not in repr(begun)
+    answer = matching.KnownAnswer(f"password={token}\n".encode(), world.login(), 0.0, 1.0, None)
+    assert token not in repr(answer)
