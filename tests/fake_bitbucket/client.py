@@ -297,6 +297,11 @@ class FakeBitbucket:
         if not self.control("wait", endpoint=endpoint, count=count, since=since, answered=answered, timeout=timeout):
             raise StandInError(f"{count} requests to {endpoint} did not come within {timeout} s")
 
+    def wait_until_quiet(self) -> None:
+        """Return when what was sent by clients that are gone has been acted on, or never will be."""
+        if not self.control("wait_until_quiet"):
+            raise StandInError("somebody is still connected")
+
     def is_spent(self, refresh_token: str) -> bool:
         """Whether a refresh token has been used: what Bitbucket knows, and no client can ask."""
         return bool(self.control("is_spent", secret=refresh_token))

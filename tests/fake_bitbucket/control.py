@@ -159,6 +159,10 @@ class Actions:
 
         return self._state.journal.wait(enough, timeout)
 
+    def wait_until_quiet(self, timeout: float = 60.0) -> bool:
+        """Whether nobody is connected any more within `timeout` seconds."""
+        return self._state.journal.wait_until_quiet(timeout)
+
     def is_spent(self, secret: str) -> bool:
         """Whether that refresh token has been used; one that was never given out counts as spent."""
         with self._state.lock:

@@ -1,8 +1,9 @@
 """Owns the log of requests: what a test may assert on, and never a secret (digests stand for them)."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
 
@@ -33,6 +34,7 @@ class Journal:
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._changed = threading.Condition()
+        self._connections = 0
 
     def arrived(self, host: str, method: str, path: str, endpoint: str) -> Entry:
         """A new entry, counted from its arrival."""
@@ -47,6 +49,23 @@ class Journal:
         with self._changed:
             entry.status = status
             self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """While a connection is served."""
+        with self._changed:
+            self._connections += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._connections -= 1
+                self._changed.notify_all()
+
+    def wait_until_quiet(self, timeout: float) -> bool:
+        """Whether within `timeout` seconds nothing is served any more, nor can be: there is no connection."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._connections, timeout)
 
     def since(self, number: int = 0) -> list[dict[str, object]]:
         """The entries after `number`, as JSON."""

@@ -51,7 +51,7 @@ class Server(socketserver.ThreadingTCPServer):
         plain_socket = cast("socket.socket", request)
         plain_socket.settimeout(SILENCE_S)
         plain_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with self._context.wrap_socket(plain_socket, server_side=True) as connection:
+        with self.state.journal.connected(), self._context.wrap_socket(plain_socket, server_side=True) as connection:
             Exchange(connection, client_address, self)
             # Sends close_notify, does not wait for the client's; after a reset nothing is left to close.
             with contextlib.suppress(OSError, ValueError):

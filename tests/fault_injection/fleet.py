@@ -243,7 +243,7 @@ class Fleet:
         newest = host.get()
         for host in self.hosts:
             with contextlib.suppress(AssertionError):
-                eventually(lambda at=host: at.get() == newest, 20)  # type: ignore[misc] # a lambda's default has no type
+                eventually(lambda at=host: at.get() == newest, 60)  # type: ignore[misc] # a lambda's default has no type
             if host.get() != newest:
                 self._wrong(fault, f"host {host.number} has not the newest token")
         return False
