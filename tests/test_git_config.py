@@ -149,18 +149,8 @@ def test_the_helpers_are_the_ones_that_git_runs(env: dict[str, str], tmp_path: P
     log = tmp_path / "log"
     record = "!f() { echo %s >>" + str(log) + "; }; f"
     lines = []
-    for url in (
-        "",
-        "https://bitbucket.org",
-        "bitbucket.org",
-        "https://*.org",
-        "http://bitbucket.org",
-        "https://",
-    ):
-        lines += [
-            f'[credential "{url}"]' if url else "[credential]",
-            f'\thelper = "{record % (url or "all")}"',
-        ]
+    for url in ("", "https://bitbucket.org", "bitbucket.org", "https://*.org", "http://bitbucket.org", "https://"):
+        lines += [f'[credential "{url}"]' if url else "[credential]", f'\thelper = "{record % (url or "all")}"']
     configure(env, "\n".join(lines) + "\n")
     expected = [value for value, _, _ in git_config.read(env).helpers(URL)]
     request = "protocol=https\nhost=bitbucket.org\n\n"
@@ -175,10 +165,7 @@ def test_the_helpers_are_the_ones_that_git_runs(env: dict[str, str], tmp_path: P
 
 def test_a_wildcard_or_an_unscoped_key_never_names_a_host(env: dict[str, str]) -> None:
     """What must be said of one host by name is not taken from a pattern, nor from a setting for all hosts."""
-    configure(
-        env,
-        '[credential]\n\tprovider = bitbucket\n[credential "https://*.example"]\n\tprovider = bitbucket\n',
-    )
+    configure(env, '[credential]\n\tprovider = bitbucket\n[credential "https://*.example"]\n\tprovider = bitbucket\n')
     read = git_config.read(env)
     assert read.credential("https://a.example", "provider") == "bitbucket"
     assert read.credential("https://a.example", "provider", named=True) is None

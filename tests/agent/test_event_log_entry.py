@@ -71,11 +71,7 @@ def test_a_credentials_life(desk: Desk) -> None:
     assert login["program"]
     desk("default", id=first)
     desk.log_in("", replaces=first)
-    assert told(desk.events()) == [
-        ("switch", "alice"),
-        ("rotate", "alice"),
-        ("disable", "alice"),
-    ]
+    assert told(desk.events()) == [("switch", "alice"), ("rotate", "alice"), ("disable", "alice")]
     record = {"kind": "api-token", "place": desk.world.standin.url, "secret": tokens.api_token()}
     assert "unclear" in desk("add", record=json.dumps(record))
     assert desk.events() == []

@@ -57,12 +57,7 @@ class Granting:
         )
         self.attach(self.agent)
         self.asked = Dispatcher(
-            self.agent,
-            None,
-            self.log,
-            self.events,
-            leave=self.left.append,
-            note_use=lambda: self.used.append(None),
+            self.agent, None, self.log, self.events, leave=self.left.append, note_use=lambda: self.used.append(None)
         )
         for scope, secret in SECRETS.items():
             record = {"kind": "access-token", "place": f"https://{HOST}/{scope}", "secret": secret}

@@ -8,13 +8,7 @@ from hypothesis import strategies as st
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.credential import Credential
-from git_credential_bitbucket.agent.matching import (
-    Index,
-    Match,
-    find_candidates,
-    repository_of,
-    state_of,
-)
+from git_credential_bitbucket.agent.matching import Index, Match, find_candidates, repository_of, state_of
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.scopes import is_below as is_below_context
 from git_credential_bitbucket.bitbucket.scopes import project_scope, scope_of

@@ -144,10 +144,7 @@ def test_client_credentials_are_minted_without_a_refresh_token(
     first, second = (oauth.fetch_with_client_credentials(endpoint, consumer.key, secret) for _ in range(2))
     assert first.access_token != second.access_token
     assert first.refresh_token is None
-    assert bitbucket.token_requests()[0].form == {
-        "grant_type": "client_credentials",
-        "client_authentication": "basic",
-    }
+    assert bitbucket.token_requests()[0].form == {"grant_type": "client_credentials", "client_authentication": "basic"}
 
 
 def test_a_consumer_that_is_not_set_up_says_what_to_tick(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:

@@ -70,8 +70,7 @@ def test_another_host_is_ours_by_name_only(env: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "host",
-    [f"{HOST}/.evil.example", f"alice@{HOST}", f"{HOST}?x", f"{HOST}#x", f"{HOST}/", "bb.example:08443"],
+    "host", [f"{HOST}/.evil.example", f"alice@{HOST}", f"{HOST}?x", f"{HOST}#x", f"{HOST}/", "bb.example:08443"]
 )
 def test_a_host_with_more_in_it_is_not_the_host(env: dict[str, str], host: str) -> None:
     """Git unescapes URLs, so a request's host can hold a slash: it must not pass for a path on an opted-in host."""

@@ -59,17 +59,7 @@ def test_a_whole_token_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrap",
-    [
-        "  {}",
-        "\t{} ",
-        '"{}"',
-        "'{}'\n",
-        "\u201c{}\u201d",
-        "\ufeff{}",
-        "Bearer {}",
-        "Authorization: Bearer {}",
-    ],
+    "wrap", ["  {}", "\t{} ", '"{}"', "'{}'\n", "\u201c{}\u201d", "\ufeff{}", "Bearer {}", "Authorization: Bearer {}"]
 )
 def test_what_came_along_with_a_paste_is_removed_and_said(wrap: str) -> None:
     """Blanks, quotes, invisible characters and a header's words go, and a warning without the secret says so."""

@@ -166,10 +166,7 @@ def test_garbage_instead_of_http_is_an_error_like_any_other(strange: Maker) -> N
 
 @pytest.mark.parametrize(
     ("names", "ends", "words", "hint"),
-    [
-        (("wrong.example",), 1, "ip address mismatch", "another server"),
-        (("127.0.0.1",), -1, "expired", "clock"),
-    ],
+    [(("wrong.example",), 1, "ip address mismatch", "another server"), (("127.0.0.1",), -1, "expired", "clock")],
 )
 def test_a_certificate_that_does_not_fit_is_named(
     strange: Maker, names: tuple[str, ...], ends: int, words: str, hint: str

@@ -227,10 +227,7 @@ def test_metrics_tell_what_fail_within_and_check_do() -> None:
     told = replace(
         report(stated(), stated(id="ba9876543210", state="suspended", ends_at=NOW + DAY)),
         tokens=[token],
-        verdicts={
-            "0123456789ab": rest.Verdict(valid=None).view(),
-            "BITBUCKET_TOKEN": rest.Verdict(valid=False).view(),
-        },
+        verdicts={"0123456789ab": rest.Verdict(valid=None).view(), "BITBUCKET_TOKEN": rest.Verdict(valid=False).view()},
     )
     text = re.sub(r',scope="[^}]*', "", metrics.text(told)).replace("git_credential_bitbucket_", "")
     for line in (

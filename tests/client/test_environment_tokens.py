@@ -58,8 +58,7 @@ def test_clone_button_username_does_not_matter(front: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "ending"),
-    [("BITBUCKET_TOKEN", ""), ("BITBUCKET_API_TOKEN", "\n"), ("BITBUCKET_ACCESS_TOKEN", "\r\n")],
+    ("variable", "ending"), [("BITBUCKET_TOKEN", ""), ("BITBUCKET_API_TOKEN", "\n"), ("BITBUCKET_ACCESS_TOKEN", "\r\n")]
 )
 def test_file_may_end_with_one_line_break(front: Runner, home: Path, variable: str, ending: str) -> None:
     """As editors and `echo` leave it; anything more is not a token."""

@@ -26,8 +26,7 @@ def test_ready_is_said_once_it_listens_and_the_pipe_ends(daemon: Daemon) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT", "soon"), ("GIT_CREDENTIAL_BITBUCKET_PEERS", "alice")],
+    ("name", "value"), [("GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT", "soon"), ("GIT_CREDENTIAL_BITBUCKET_PEERS", "alice")]
 )
 def test_an_unusable_setting_is_told_instead_of_ready(
     start: Start, keyed_env: dict[str, str], name: str, value: str
@@ -203,10 +202,7 @@ def test_a_socket_of_systemds_is_served_and_left_to_it(start: Start, keyed_env: 
         # LISTEN_PID must name the process that is executed: a shell that becomes it knows.
         script = f'exec 3<&{listener.fileno()}; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
         daemon = start(
-            stdin=b"",
-            real_env=keyed_env,
-            pass_fds=[listener.fileno()],
-            launcher=["/bin/bash", "-c", script, "bash"],
+            stdin=b"", real_env=keyed_env, pass_fds=[listener.fileno()], launcher=["/bin/bash", "-c", script, "bash"]
         )
     assert daemon.told == "ready\n"
     assert daemon.told_about("ping")["pid"] == str(daemon.pid)

@@ -102,12 +102,7 @@ class Machine:
         """A process's."""
         vault = Vault(FileStorage(self.path), self.key)
         return Agent(
-            vault,
-            Vault(MemoryStorage()),
-            self.hosts.find,
-            lambda _: vault.unlock(self.key),
-            at_once,
-            lambda: self.now,
+            vault, Vault(MemoryStorage()), self.hosts.find, lambda _: vault.unlock(self.key), at_once, lambda: self.now
         )
 
     def use(self) -> None:
@@ -373,8 +368,7 @@ def as_stored(record: dict[str, Any], begun: float, name: str) -> dict[str, Any]
 )
 @example(records=[{**OLD, "expires_at": 60.0, "retry_at": 0.0}], moments=[(2, 0.0, -2.0), (2, 0.0, 2.0)])
 @example(
-    records=[{**OLD, "kind": token_kinds.ACCESS_TOKEN, "expires_at": 60.0}],
-    moments=[(1, 0.0, -2.0), (1, 0.0, 2.0)],
+    records=[{**OLD, "kind": token_kinds.ACCESS_TOKEN, "expires_at": 60.0}], moments=[(1, 0.0, -2.0), (1, 0.0, 2.0)]
 )
 @example(
     records=[{**OLD, "kind": token_kinds.ACCESS_TOKEN, "source": "exec:false"}],

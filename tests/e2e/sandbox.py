@@ -26,10 +26,7 @@ either_way = pytest.mark.parametrize("daemon", ["", "off"], ids=["daemon", "in p
 """For a test that passes in the same way where the daemon answers and where none may run."""
 
 crosswise = pytest.mark.parametrize(
-    ("git", "daemon"),
-    [("machine", "off"), ("newer", "")],
-    ids=["machine, in process", "newer, daemon"],
-    indirect=True,
+    ("git", "daemon"), [("machine", "off"), ("newer", "")], ids=["machine, in process", "newer, daemon"], indirect=True
 )
 """For a test in which neither what git knows nor who answers it matters to the other: each of both once."""
 

@@ -20,10 +20,7 @@ API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
 TOKEN_USERNAME = "x-token-auth"
 
 # REST's 401, as bitbucket-cli's users report it (github.com/avivsinai/bitbucket-cli issue 174).
-REST_401 = {
-    "type": "error",
-    "error": {"message": "Token is invalid, expired, or not supported for this endpoint."},
-}
+REST_401 = {"type": "error", "error": {"message": "Token is invalid, expired, or not supported for this endpoint."}}
 
 
 def authorise_git(state: State, offered: Offered, repository: Repository | None, *, write: bool) -> Response | None:

@@ -175,21 +175,13 @@ class FakeBitbucket:
         return commit
 
     def issue_api_token(
-        self,
-        username: str = "alice",
-        scopes: tuple[str, ...] = API_TOKEN_SCOPES,
-        lifetime: float | None = None,
+        self, username: str = "alice", scopes: tuple[str, ...] = API_TOKEN_SCOPES, lifetime: float | None = None
     ) -> str:
         """An API token of that person; lives `lifetime` seconds, for ever by default."""
         return str(self.control("issue_api_token", username=username, scopes=scopes, lifetime=lifetime))
 
     def issue_access_token(
-        self,
-        place: str,
-        *,
-        project: str = "",
-        scopes: tuple[str, ...] = SCOPES,
-        lifetime: float | None = None,
+        self, place: str, *, project: str = "", scopes: tuple[str, ...] = SCOPES, lifetime: float | None = None
     ) -> str:
         """A repository token (workspace/slug), a workspace token, or a project token (with `project`)."""
         return str(self.control("issue_access_token", place=place, project=project, scopes=scopes, lifetime=lifetime))
@@ -239,12 +231,7 @@ class FakeBitbucket:
     ) -> ConsumerKey:
         """An OAuth consumer of a workspace."""
         made = self.control(
-            "add_consumer",
-            callback=callback,
-            private=private,
-            workspace=workspace,
-            scopes=scopes,
-            old_shape=old_shape,
+            "add_consumer", callback=callback, private=private, workspace=workspace, scopes=scopes, old_shape=old_shape
         )
         return ConsumerKey(made["key"], made["secret"], made["callback"])
 

@@ -95,11 +95,7 @@ def run_backend(state: State, request: Request, repository: Repository, rest: st
         "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
     }
     process = subprocess.Popen(
-        [_backend()],
-        stdin=request.body.fileno(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
+        [_backend()], stdin=request.body.fileno(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
     )
     assert process.stdout is not None
     status, headers = _cgi_headers(process.stdout)
@@ -127,12 +123,7 @@ def _pieces(process: subprocess.Popen[bytes], stream: IO[bytes]) -> Iterator[byt
 
 
 def _environment(home: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": home,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "LC_ALL": "C",
-    }
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": home, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
 
 
 def _git(arguments: list[str], environment: dict[str, str], data: bytes = b"") -> None:

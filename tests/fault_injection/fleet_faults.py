@@ -9,10 +9,7 @@ Kind = Literal["kill", "stop", "cut", "restart", "failover", "lagging failover",
 POST, SLOT = "request", "answer's file"
 BEFORE_REQUEST = ("lease", "read", "intent", "intent proved")
 """So far a renewal gets while the replica has nothing, where that is not promised."""
-STEPS = (
-    *(*BEFORE_REQUEST, POST, SLOT),
-    *("commit", "commit proved", "announcement", "withdrawal", "release"),
-)
+STEPS = (*(*BEFORE_REQUEST, POST, SLOT), *("commit", "commit proved", "announcement", "withdrawal", "release"))
 POINTS: tuple[tuple[str, Moment], ...] = tuple(
     (step, moment) for step in STEPS for moment in ("before", "after") if (step, moment) != ("announcement", "before")
 )

@@ -58,16 +58,7 @@ def test_every_step_does_what_it_says_and_nothing_is_left(folder: Path, home: Pa
     steps = re.findall(r"^ ?(\d+)  \S", done.stdout, re.MULTILINE)
     assert [int(number) for number in steps] == list(range(1, len(steps) + 1))
     assert f"All {len(steps)} steps did what they say" in done.stdout
-    words = (
-        "login --oauth",
-        "git clone",
-        "git push",
-        "Push again",
-        "--api-token",
-        "--access-token",
-        "exec",
-        "--from",
-    )
+    words = ("login --oauth", "git clone", "git push", "Push again", "--api-token", "--access-token", "exec", "--from")
     for word in (*words, "configure --host", "rotate"):
         assert word in done.stdout
     assert sorted(home.rglob("*")) == before

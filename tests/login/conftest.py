@@ -43,7 +43,7 @@ def provider(bitbucket: FakeBitbucket, consumer: ConsumerKey) -> Provider:
 def cloud() -> Provider:
     """A provider for tests that ask nobody."""
     return Provider("https", "bitbucket.org", endpoint_at("https://bitbucket.org", None))._replace(
-        redirect_uri="http://localhost:1/",
+        redirect_uri="http://localhost:1/"
     )
 
 

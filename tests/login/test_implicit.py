@@ -51,11 +51,7 @@ def test_a_person_grants_access_and_the_token_is_nowhere_in_the_browser(
     assert login.error is None
     (grant,) = grants
     assert grant.access_token.reveal() in bitbucket.secrets()
-    assert (grant.scopes, grant.expires_in, grant.refresh_token) == (
-        ("repository", "repository:write"),
-        7200,
-        None,
-    )
+    assert (grant.scopes, grant.expires_in, grant.refresh_token) == (("repository", "repository:write"), 7200, None)
     assert "#" not in chromium.address()
     token = grant.access_token.reveal().encode()
     history = list((tmp_path / "profile" / "Default").glob("History*"))

@@ -94,11 +94,7 @@ def test_the_name_of_an_app_password_is_a_reference_to_one(text: str, name: str)
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "app_password = ask()",
-        "bitbucket\nGMAIL_APP_PASSWORD=$1\nsmtp.appPassword = x",
-        "BITBUCKET_APP_PASSWORD={}",
-    ],
+    ["app_password = ask()", "bitbucket\nGMAIL_APP_PASSWORD=$1\nsmtp.appPassword = x", "BITBUCKET_APP_PASSWORD={}"],
 )
 def test_another_services_app_password_and_one_with_its_secret_are_no_references(text: str) -> None:
     """Others have app passwords too; and a secret is told as one."""

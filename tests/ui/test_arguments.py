@@ -34,17 +34,7 @@ def test_a_scope_in_every_form_that_people_have_at_hand(text: str, place: str) -
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "",
-        "/",
-        "ssh://git@bitbucket.org/",
-        "https://",
-        "https://[::1/acme",
-        "{uuid}/{uuid}",
-        "../..",
-        "a\nb",
-        "a\x1b[b",
-    ],
+    ["", "/", "ssh://git@bitbucket.org/", "https://", "https://[::1/acme", "{uuid}/{uuid}", "../..", "a\nb", "a\x1b[b"],
 )
 def test_what_is_no_scope_is_refused(text: str) -> None:
     """Rather than taken for the whole host."""

@@ -196,10 +196,7 @@ def test_a_key_is_wiped_when_the_last_holder_lets_go() -> None:
 
 def test_a_key_travels_as_a_record() -> None:
     """What `to_record` writes gives the key back, with a passphrase's numbers; anything else is refused."""
-    for key in (
-        Key(os.urandom(32), "keyring"),
-        key_sources.from_passphrase(Secret("correct horse"), CHEAP),
-    ):
+    for key in (Key(os.urandom(32), "keyring"), key_sources.from_passphrase(Secret("correct horse"), CHEAP)):
         again = Key.from_record(key.to_record())
         assert (again.id, again.source, again.argon2) == (key.id, key.source, key.argon2)
     good = Key(os.urandom(32), "keyring").to_record()
