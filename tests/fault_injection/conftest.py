@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon.daemons import Daemon
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fault_injection.sandbox import Machine
 
@@ -16,3 +17,9 @@ def machine(home: Path, bitbucket: FakeBitbucket) -> Iterator[Machine]:
     yield machine
     for daemon in machine.started:
         daemon.end()
+
+
+@pytest.fixture
+def daemon(machine: Machine) -> Daemon:
+    """A running daemon."""
+    return machine.daemon()

@@ -7,7 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,14 +25,6 @@ from tests.vault import peers
 def helper(executables: dict[str, Path]) -> Path:
     """What git executes."""
     return executables.get("native", executables["portable"])
-
-
-@pytest.fixture
-def daemon(machine: Machine) -> Iterator[Daemon]:
-    """A running daemon."""
-    daemon = machine.daemon()
-    yield daemon
-    daemon.end()
 
 
 def fill(machine: Machine, helper: Path, env: Mapping[str, str], cwd: Path) -> "subprocess.CompletedProcess[str]":

@@ -3,7 +3,7 @@
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,6 @@ from tests.fault_injection import outages
 from tests.fault_injection.sandbox import Machine
 
 LOST_ANSWERS = ("cut", "reset")
-
-
-@pytest.fixture
-def daemon(machine: Machine) -> Iterator[Daemon]:
-    """A running daemon."""
-    daemon = machine.daemon()
-    yield daemon
-    daemon.end()
 
 
 def name(fault: Mapping[str, object]) -> str:

@@ -31,12 +31,6 @@ _MODULES = (
 )
 
 
-@pytest.fixture(scope="module")
-def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file as it is released."""
-    return wheels.pyz(tmp_path_factory.mktemp("pyz"))
-
-
 @pytest.fixture
 def copied(pyz: Path, home: Path) -> Path:
     """The file as a job has it: downloaded, so not executable, to a path with a space."""

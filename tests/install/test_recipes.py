@@ -112,12 +112,6 @@ RECIPE: dict[str, Callable[[Job], subprocess.CompletedProcess[str]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file as it is released."""
-    return wheels.pyz(tmp_path_factory.mktemp("pyz"))
-
-
 @pytest.fixture
 def job(run: Runner, home: Path, pyz: Path, bitbucket: FakeBitbucket) -> Job:
     """A job on a machine whose own git configuration names the proxy that leads to the stand-in."""

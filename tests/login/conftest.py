@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket.bitbucket.providers import Provider
+from git_credential_bitbucket.login import loopback
+from git_credential_bitbucket.login.authorization import Attempt
 from git_credential_bitbucket.secret import Secret
 from tests.bitbucket.strange import endpoint_at
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.login.chromium import Chromium
+from tests.login.logins import no_warning
 from tests.sockets import free_port
 
 
@@ -45,6 +48,19 @@ def cloud() -> Provider:
     return Provider("https", "bitbucket.org", endpoint_at("https://bitbucket.org", None))._replace(
         redirect_uri="http://localhost:1/"
     )
+
+
+@pytest.fixture
+def attempt(cloud: Provider, port: int) -> Attempt:
+    """A login whose redirect has a path, on a free port."""
+    return Attempt(cloud._replace(redirect_uri=f"http://localhost:{port}/callback"), "key", ())
+
+
+@pytest.fixture
+def waiting(attempt: Attempt) -> Iterator[loopback.Loopback]:
+    """A server that waits for its answer."""
+    with loopback.listening(attempt, no_warning) as server:
+        yield server
 
 
 @pytest.fixture

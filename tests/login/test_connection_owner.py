@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.login import connection_owner, loopback, pages
 from git_credential_bitbucket.login.authorization import Attempt
 from git_credential_bitbucket.login.pages import Page
@@ -46,12 +45,6 @@ sys.stdout.buffer.write(heard)
 """Another user's program: brings the request, then stays, closes its sending half, or closes everything at once."""
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
-
-
-@pytest.fixture
-def attempt(cloud: Provider, port: int) -> Attempt:
-    """A login whose redirect has a path, on a free port."""
-    return Attempt(cloud._replace(redirect_uri=f"http://localhost:{port}/callback"), "key", ())
 
 
 @pytest.fixture

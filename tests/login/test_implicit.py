@@ -2,7 +2,6 @@
 
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -19,7 +18,7 @@ from tests.fake_bitbucket import browser as standin_browser
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.login.chromium import Chromium
-from tests.login.logins import RunningLogin, attempt_at, no_warning
+from tests.login.logins import RunningLogin, attempt_at
 from tests.login.test_loopback import ask, get
 
 DONE = Page("You are logged in", ("For two hours.", "You can close this tab."))
@@ -97,13 +96,6 @@ def wait_for_title(chromium: Chromium, title: str) -> None:
 def attempt(cloud: Provider, port: int) -> Attempt:
     """A login whose redirect has a path, on a free port."""
     return Attempt(cloud._replace(redirect_uri=f"http://localhost:{port}/callback"), "key", (), implicit=True)
-
-
-@pytest.fixture
-def waiting(attempt: Attempt) -> Iterator[loopback.Loopback]:
-    """A server that waits for its answer."""
-    with loopback.listening(attempt, no_warning) as server:
-        yield server
 
 
 def fragment_of(attempt: Attempt, **more: str) -> str:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -23,19 +22,6 @@ from git_credential_bitbucket.login.pages import Page
 from tests.login.logins import no_warning
 
 CHECKOUT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def attempt(cloud: Provider, port: int) -> Attempt:
-    """A login whose redirect has a path, on a free port."""
-    return Attempt(cloud._replace(redirect_uri=f"http://localhost:{port}/callback"), "key", ())
-
-
-@pytest.fixture
-def waiting(attempt: Attempt) -> Iterator[loopback.Loopback]:
-    """A server that waits for its answer."""
-    with loopback.listening(attempt, no_warning) as server:
-        yield server
 
 
 def answer_to(attempt: Attempt, code: str = "the-code") -> str:

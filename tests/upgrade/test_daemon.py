@@ -32,12 +32,6 @@ NEWER = "9.9.9"
 
 
 @pytest.fixture
-def package(home: Path) -> Path:
-    """The folder of the release's package, free to be changed."""
-    return release.unpack(home / "site")
-
-
-@pytest.fixture
 def old(start: Start, package: Path) -> Daemon:
     """A running daemon of the release."""
     daemon = start(package=str(package), enter=release.ENTER)

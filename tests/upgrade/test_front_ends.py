@@ -28,12 +28,6 @@ ENTER_FRONT = (
 REQUEST = "protocol=https\nhost=bitbucket.org\npath=acme/app.git\n"
 
 
-@pytest.fixture
-def package(home: Path) -> Path:
-    """The folder of the release's package."""
-    return release.unpack(home / "site")
-
-
 def front_end(home: Path, code: str) -> Path:
     """An executable that runs a Python front end by `code`, isolated as the installed one is."""
     path = home / "bin" / paths.NAME

@@ -40,12 +40,6 @@ WRITE = [step for step in STEPS if step != "damaged-kept"]
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    """The vault's path."""
-    return str(tmp_path / "gcb" / "vault")
-
-
-@pytest.fixture
 def materials() -> tuple[bytes, bytes]:
     """The bytes of an old and a new key."""
     return os.urandom(32), os.urandom(32)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -19,12 +18,6 @@ with FileStorage(sys.argv[1]).lock():
     print("held", flush=True)
     sys.stdin.readline()
 """
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    """The vault's path."""
-    return str(tmp_path / "gcb" / "vault")
 
 
 def test_waiting_for_another_process_ends(path: str) -> None:

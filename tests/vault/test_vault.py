@@ -29,12 +29,6 @@ JSON = st.recursive(
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    """The vault's path."""
-    return str(tmp_path / "gcb" / "vault")
-
-
-@pytest.fixture
 def material() -> bytes:
     """A key's bytes: every `Key` made of them is the same key."""
     return os.urandom(32)
