@@ -95,7 +95,7 @@ def test_a_read_only_disk_serves_what_there_is_and_spends_nothing(machine: Machi
                 "store", machine.request("acme/new.git", username="x", password=tokens.access_token())
             )
             assert "read-only" in told["error"]
-            assert "writable" in told["hint"]
+            assert "set GIT_CREDENTIAL_BITBUCKET_VAULT to a file" in told["hint"]
             assert machine.standin.token_requests() == []
         assert daemon.told_about("get", machine.request())["password"] != login["secret"]
         daemon.end()
