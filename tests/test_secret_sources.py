@@ -89,7 +89,7 @@ def test_file_that_is_no_file_does_not_hang(env: dict[str, str], tmp_path: Path)
 
 def test_unreadable_file_is_told(env: dict[str, str], tmp_path: Path) -> None:
     if os.geteuid() == 0:
-        pytest.skip("root reads everything")
+        pytest.skip("root reads everything: run this as another user")
     (tmp_path / "token").write_text(CANARY)
     (tmp_path / "token").chmod(0)
     assert "permission denied" in failure(f"file:{tmp_path}/token", env)

