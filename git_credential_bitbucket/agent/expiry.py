@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 HOUR_S, DAY_S = 3600, 86400
 WARNING_STEPS_S = (30 * DAY_S, 7 * DAY_S, DAY_S, 0)
 """How long before its expiry a token is warned of: once at each step, and once more if it works after its expiry."""
-PAUSE_S = DAY_S
 MAX_EXPIRY = 253402300799
 """The end of the year 9999: a later one has no date to be shown."""
 JUST_STORED_S = 60
@@ -86,7 +85,7 @@ def is_due(credential: Credential, warned_at: float | None, now: float) -> bool:
     if warned_at is None or warned_at > now:  # never, or by a clock that was set back since
         return True
     passed = max(ends_at - step for step in WARNING_STEPS_S if ends_at - step <= now)
-    return warned_at < passed and now - warned_at >= PAUSE_S
+    return warned_at < passed and now - warned_at >= DAY_S
 
 
 def parse_expiry(text: str) -> float | None:

@@ -11,7 +11,6 @@ from urllib.parse import quote, unquote
 
 from git_credential_bitbucket.bitbucket import hosts, providers, scopes, token_kinds
 from git_credential_bitbucket.bitbucket.rest import Verdict, document_of, request, verify_for_git
-from git_credential_bitbucket.errors import BitbucketUnreachable
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
@@ -34,22 +33,19 @@ WANTS_BEARER = (
 def verify(endpoint: "Endpoint", kind: str, secret: "Secret", repository: str | None = None) -> Verdict:
     """Whether a token is valid, whose it is, and whether it reaches `repository`, a scope.
 
-    `username` is a person's, and empty for a project's or repository's token.
+    `username` is a person's, and empty for a project's or repository's token. Raises `BitbucketUnreachable`.
     """
-    try:
-        answer = ask(endpoint, endpoint.identity_url, secret)
-        if answer.status_code == _UNAUTHORIZED:
-            return Verdict(valid=False, reason="the token is not valid")
-        name = unquote(answer.headers.get("X-AUSERNAME", ""))
-        if answer.status_code != _OK or name in ("", _ANONYMOUS):
-            reason = f"Bitbucket answered with {answer.status_code} and did not say whose the token is"
-            return Verdict(valid=None, reason=reason)
-        user = ask(endpoint, f"{endpoint.api_url}/users/{quote(name, safe='')}", secret)
-        is_person = user.status_code == _OK and document_of(user).get("type", "NORMAL") == "NORMAL"
-        found = Verdict(valid=True, username=printable(name, 100) if is_person else None)
-        return found if repository is None else _for_repository(endpoint, kind, secret, repository, found)
-    except BitbucketUnreachable as exc:
-        return Verdict(valid=None, reason=exc.cause)
+    answer = ask(endpoint, endpoint.identity_url, secret)
+    if answer.status_code == _UNAUTHORIZED:
+        return Verdict(valid=False, reason="the token is not valid")
+    name = unquote(answer.headers.get("X-AUSERNAME", ""))
+    if answer.status_code != _OK or name in ("", _ANONYMOUS):
+        reason = f"Bitbucket answered with {answer.status_code} and did not say whose the token is"
+        return Verdict(valid=None, reason=reason)
+    user = ask(endpoint, f"{endpoint.api_url}/users/{quote(name, safe='')}", secret)
+    is_person = user.status_code == _OK and document_of(user).get("type", "NORMAL") == "NORMAL"
+    found = Verdict(valid=True, username=printable(name, 100) if is_person else None)
+    return found if repository is None else _for_repository(endpoint, kind, secret, repository, found)
 
 
 def _for_repository(endpoint: "Endpoint", kind: str, secret: "Secret", repository: str, found: Verdict) -> Verdict:

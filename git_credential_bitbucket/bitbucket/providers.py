@@ -97,13 +97,17 @@ class Provider(NamedTuple):
         return f"{self.protocol}://{self.host}{self.context}"
 
 
-CLOUD = Endpoint(
-    # developer.atlassian.com/cloud/bitbucket/oauth-2; revocation is undocumented, logout treats it so.
-    authorize_url="https://bitbucket.org/site/oauth2/authorize",
-    token_url="https://bitbucket.org/site/oauth2/access_token",
-    revoke_url="https://bitbucket.org/site/oauth2/revoke",
-    api_url="https://api.bitbucket.org/2.0",
-)
+def _shaped_like_cloud(base: str) -> Endpoint:
+    """developer.atlassian.com/cloud/bitbucket/oauth-2; revocation is undocumented, logout treats it so."""
+    return Endpoint(
+        authorize_url=base + "site/oauth2/authorize",
+        token_url=base + "site/oauth2/access_token",
+        revoke_url=base + "site/oauth2/revoke",
+        api_url=base + "2.0",
+    )
+
+
+CLOUD = _shaped_like_cloud(f"{hosts.CLOUD_URL}/")._replace(api_url="https://api.bitbucket.org/2.0")
 
 
 def find_now(env: "Mapping[str, str]", protocol: str, host: str) -> Provider | None:
@@ -266,15 +270,6 @@ def _is_address(url: str) -> bool:
 def with_scheme(url: str) -> str:
     """A proxy's URL with its scheme, which is http where none is given, as for curl."""
     return url if "://" in url else f"http://{url}"
-
-
-def _shaped_like_cloud(base: str) -> Endpoint:
-    return Endpoint(
-        authorize_url=base + "site/oauth2/authorize",
-        token_url=base + "site/oauth2/access_token",
-        revoke_url=base + "site/oauth2/revoke",
-        api_url=base + "2.0",
-    )
 
 
 def _shaped_like_data_center(base: str) -> Endpoint:

@@ -148,15 +148,12 @@ def request(
 
 
 def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret") -> Verdict:
-    """Ask `/user` with `secret`. Raises `SettingsError` where it cannot be asked (an API token without its email).
+    """Ask `/user` with `secret`. Raises `BitbucketUnreachable`, and `SettingsError` for an API token without its email.
 
     Only 200, 401 and a 403 with Bitbucket's credential headers are verdicts. The 403 means valid: access tokens are
     no person, and a token with git's scopes alone may not read the account.
     """
-    try:
-        response = request(endpoint, "GET", endpoint.identity_url, token_kinds.rest_header(kind, email, secret))
-    except BitbucketUnreachable as exc:
-        return Verdict(valid=None, reason=exc.cause)
+    response = request(endpoint, "GET", endpoint.identity_url, token_kinds.rest_header(kind, email, secret))
     scopes = _header(response, "x-oauth-scopes")
     if response.status_code == _UNAUTHORIZED:
         reason = "the token is not valid"

@@ -62,7 +62,7 @@ def test_everything_else_is_no_verdict(bitbucket: FakeBitbucket, endpoint: Endpo
     """A bare 403, a 410, a redirect or an outage says nothing about a token, and the reason says what came."""
     token = Secret(bitbucket.issue_access_token("acme"))
     bitbucket.script_fault("api", fault, location=bitbucket.url)
-    verdict = rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, token)
+    verdict = rest.find_verdict(lambda: rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, token), 60)
     assert verdict.valid is None
     assert verdict.reason
 
