@@ -339,6 +339,8 @@ def test_nothing_is_stored_in_a_vault_that_was_moved_meanwhile(between: Callable
         ends.opened(ends.source).snapshot()
     assert "on elsewhere run:" in str(told.value.hint)
     assert "BITBUCKET_VAULT=" not in str(told.value.hint), "here that path would be a new vault"
+    with pytest.raises(VaultMoved, match="on the host elsewhere"):
+        ends.move()
 
 
 def test_a_vault_that_is_being_moved_takes_nothing(between: Callable[[str, str], Ends], forker: Forker) -> None:
