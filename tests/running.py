@@ -66,10 +66,17 @@ def told(answer: "subprocess.CompletedProcess[str]") -> str:
 
 
 def end_processes_of(home: Path) -> None:
-    """End what was started with that HOME and still runs: daemons, as a rule. Returns when they are gone."""
-    for pid in {*_listeners_under(home), *_processes_with_home(home)} - {os.getpid()}:
-        with contextlib.suppress(ProcessLookupError):
-            _end(pid)
+    """End what was started with that HOME and still runs: daemons, as a rule. Returns when they are gone.
+
+    Looks again after it has ended any, for one may have forked since; a socket may name a process that is gone.
+    """
+    for _ in range(3):
+        running = {*_listeners_under(home), *_processes_with_home(home)} - {os.getpid()}
+        for pid in running:
+            with contextlib.suppress(ProcessLookupError):
+                _end(pid)
+        if not running:
+            return
 
 
 def _killed(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
