@@ -26,7 +26,7 @@ NAME = "git-credential-bitbucket"
 CLONE = f"git clone --quiet {URL} /tmp/app && cat /tmp/app/README.md"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 contains = pytest.mark.skipif(
-    not container.IS_POSSIBLE, reason="no tmpfs can be mounted: that takes root with CAP_SYS_ADMIN"
+    not container.IS_POSSIBLE, reason="no mount namespace may be made: that takes root with CAP_SYS_ADMIN"
 )
 connects = pytest.mark.skipif(
     SSHD is None or shutil.which("ssh") is None or (os.getuid() == 0 and not container.IS_POSSIBLE),
