@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 NAME = "git-credential-bitbucket"
 KINDS = ("native", "portable")
-BUILD_TIMEOUT_S = 180
+BUILD_TIMEOUT_S = 300
 
 
 def wheels(folder: Path) -> dict[str, Path]:
