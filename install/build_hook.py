@@ -8,7 +8,6 @@ where `$CC` compiles for that; one without it is for all. What is in the wheel, 
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,15 +27,15 @@ COMPILE_TIMEOUT_S = 300
 class Executable(BuildHookInterface[WheelBuilderConfig]):
     """Hatchling asks for a class; its state is where the compiler wrote, until the wheel is made."""
 
-    _made: str | None = None
+    _made: tempfile.TemporaryDirectory[str] | None = None
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's - hatchling's signature
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
         """Add both scripts and the SBOM to `build_data`, and the platform to its tag where a script is native."""
         here = os.path.join(self.root, "install")
         executable = os.path.join(here, NAME)
         source = os.path.join(self.root, "git_credential_bitbucket", "helper", "relay.c")
-        self._made = tempfile.mkdtemp(prefix=NAME)
-        native = os.path.join(self._made, NAME)
+        self._made = tempfile.TemporaryDirectory(prefix=NAME)  # removes itself where the build is interrupted
+        native = os.path.join(self._made.name, NAME)
         platform = os.environ.get(PLATFORM)
         if compiled(source, native):
             executable = native
@@ -48,17 +47,17 @@ class Executable(BuildHookInterface[WheelBuilderConfig]):
             self.app.display_warning("no C compiler: installing the portable executable instead of the native one")
         build_data["shared_scripts"] |= {executable: NAME, os.path.join(here, f"{NAME}.py"): f"{NAME}.py"}
 
-        sbom = os.path.join(self._made, f"{NAME}.cdx.json")
+        sbom = os.path.join(self._made.name, f"{NAME}.cdx.json")
         is_static = "musllinux" in (platform or "")
         bill = bill_of_materials(self.metadata.version, self.metadata.core.dependencies, is_static=is_static)
         with open(sbom, "w", encoding="utf-8") as file:
             json.dump(bill, file, indent=1)
         build_data["sbom_files"] = [sbom]
 
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 - hatchling's
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 - hatchling's signature
         """Remove what the compiler made; the wheel has it."""
         if self._made:
-            shutil.rmtree(self._made)
+            self._made.cleanup()
 
 
 def bill_of_materials(version: str, requirements: list[str], *, is_static: bool) -> dict[str, Any]:

@@ -86,18 +86,9 @@ def test_what_is_missing_is_said_with_how_to_get_it(
 
 
 def test_another_platform_without_its_compiler_is_an_error(tmp_path: Path) -> None:
-    """A wheel that claims a platform has an executable for it, or is not made."""
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "hatchling",
-        "build",
-        "--target",
-        "wheel",
-        "--directory",
-        tmp_path,
-    ]
-    env = {"PATH": os.defpath, "CC": "false", "WHEEL_PLATFORM": "manylinux_2_17_aarch64"}
+    """A wheel that claims a platform has an executable for it, or is not made; nothing is left of the attempt."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    env = {"PATH": os.defpath, "CC": "false", "WHEEL_PLATFORM": "manylinux_2_17_aarch64", "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode != 0
     assert "$CC does not compile for WHEEL_PLATFORM=manylinux_2_17_aarch64" in done.stderr
