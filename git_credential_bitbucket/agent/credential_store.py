@@ -80,7 +80,7 @@ class CredentialStore:
         old = self._seen
         if content is not old[0] or remembered is not old[1] or self._values_are is not old[2]:
             records = (*_records(remembered), *_records(content), *self._configured.values())
-            self._index = Index(map(self._with_value, records))
+            self._index = Index(map(self._with_value, records), self._index)
             self._seen = (content, remembered, self._values_are)
             self._in_memory = {record["id"] for record in _records(remembered)}
             for credential_id in list(self._values):
@@ -226,8 +226,11 @@ class CredentialStore:
     def change(self, credential_id: str, changes: Callable[[Credential], dict[str, object]]) -> Credential:
         """Change one credential durably: `changes` sees it as it stands under the lock. A job: waits for the lock."""
         if (configured := self._configured_record(credential_id)) is not None:
+            record = dict(configured)  # an index may have the other one, and what it has is never changed
+            changed = update(record, **changes(Credential.from_record(record)))
+            self._configured[record["place"]] = record
             self._values_are = object()
-            return update(configured, **changes(Credential.from_record(configured)))
+            return changed
         with self.vault_of(credential_id).transaction() as tx:
             record = record_in(tx, credential_id)
             return update(record, **changes(Credential.from_record(record)))

@@ -11,7 +11,7 @@ from git_credential_bitbucket.agent.credential import Credential, binds_account,
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from git_credential_bitbucket.agent.credential import Record
@@ -73,8 +73,11 @@ def repository_of(request: Request, asked_path: Callable[[], str | None] = lambd
 class Index:
     """All credentials by scope, built once for each state of the vault."""
 
-    def __init__(self, records: Iterable[Record]) -> None:
-        """Index the vault's records; they are read into credentials only when they are candidates."""
+    def __init__(self, records: Iterable[Record], former: Index | None = None) -> None:
+        """Index the vault's records; they are read into credentials only when they are candidates.
+
+        What the `former` index has read and shown is kept where it would be the same again.
+        """
         self._records: dict[str, Record] = {}
         self._read: dict[str, Credential] = {}
         self._by_scope: dict[str, list[str]] = {}
@@ -88,6 +91,9 @@ class Index:
             self._records[credential_id] = record
             for scope in scopes_answered(record) if "project" in record else (record["place"],):
                 self._by_scope.setdefault(scope, []).append(credential_id)
+        if former is not None:
+            self._read = former.read_of(self._records)
+            self.shown = {i: former.shown[i] for i in self._read if i in former.shown}
 
     def __iter__(self) -> Iterator[Credential]:
         """Every credential."""
@@ -96,6 +102,11 @@ class Index:
     def get(self, credential_id: str) -> Credential | None:
         """The credential with this id."""
         return self._credential(credential_id) if credential_id in self._records else None
+
+    def read_of(self, records: Mapping[str, Record]) -> dict[str, Credential]:
+        """What was read of those `records` that are in this index, too: none is ever changed in place."""
+        read = list(self._read.items())  # a thread that still has this index may read more of it
+        return {i: credential for i, credential in read if records.get(i) is self._records[i]}
 
     def replaced_by(self, credential_id: str) -> list[Credential]:
         """The credentials that were disabled for this one."""

@@ -76,6 +76,9 @@ CHANGES: dict[str, Callable[[Any], object]] = {
     "a guest's git rejects one": lambda world: world.reject_as_guest(KEPT[2]),
     "another is made the default": lambda world: world.store.change("b", lambda _: {"is_default": True}),
     "one is disabled": lambda world: world.store.change("a", lambda _: {"set_aside_at": world.now}),
+    "one of git's configuration is disabled": lambda world: world.store.change(
+        next(one.id for one in world.store.index() if one.is_fetched), lambda _: {"set_aside_at": world.now}
+    ),
     "one is stored": lambda world: world.add(a_credential("https://bitbucket.org")),
 }
 
@@ -84,12 +87,13 @@ class Shown:
     """An agent with credentials in memory. Its state: the clock."""
 
     def __init__(self) -> None:
-        """With `KEPT`."""
+        """With `KEPT`, and a token that git's configuration refers to."""
         self.now = NOW
         vault, memory = Vault(MemoryStorage()), Vault(MemoryStorage())
         self.agent = Agent(vault, memory, lambda *_: None, lambda _: None, at_once, lambda: self.now)
         self.store = self.agent.credential_store
         self.add(*KEPT)
+        self.store.configure("https://git.example", "file:/token")
 
     def add(self, *credentials: Credential) -> None:
         """Keep more."""
@@ -114,6 +118,7 @@ def test_what_is_kept_of_a_view_is_what_would_be_made_anew(changes: list[str]) -
     status_views.status_view(world.agent)
     for change in changes:
         CHANGES[change](world)
-        told = status_views.status_view(world.agent)
-        world.store.index().shown.clear()
+        told, index = status_views.status_view(world.agent), world.store.index()
+        assert list(index) == [Credential.from_record(world.store.record(one.id)) for one in index], change
+        index.shown.clear()
         assert told == status_views.status_view(world.agent), change
