@@ -66,6 +66,7 @@ class CredentialView(TypedDict):
 
 
 _BOOLEANS = {False: "false", True: "true"}
+_INFINITE = float("inf")
 
 
 class PresentState(NamedTuple):
@@ -302,7 +303,7 @@ def _text(value: str | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "null" if value is None else repr(value)
+    return "null" if value is None else repr(value) if abs(value) < _INFINITE else _encode(value)
 
 
 def _texts(values: Sequence[str]) -> str:

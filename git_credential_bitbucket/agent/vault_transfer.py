@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     Step = Callable[[str], None]
 
 STEPS = (
-    *("contents-read", "source-marked", "source-settled", "target-written", "target-verified", "source-emptied"),
-    "target-released",
+    *("contents-read", "source-marked", "source-settled"),
+    *("target-written", "target-verified", "source-emptied", "target-released"),
 )
 """The points of a move at which `step` is called, for tests that kill there."""
 _MOVE = "move"

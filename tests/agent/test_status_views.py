@@ -19,6 +19,7 @@ NOW = 1_800_000_000.0
 TEXT = st.none() | st.text()
 TEXTS = st.lists(st.text(), max_size=2).map(tuple)
 TIME = st.none() | st.integers(0, 2**40) | st.floats(allow_nan=False, allow_infinity=False)
+ANY_TIME = TIME | st.just(float("inf"))
 COPIED: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
     "project": ("project", TEXT),
     "repositories": ("repositories", TEXTS),
@@ -30,7 +31,7 @@ COPIED: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
     "created_at": ("created_at", TIME.filter(lambda at: at is not None)),
     "last_used_at": ("last_used_at", st.none() | st.floats(1, 1e12)),
     "expires_at": ("expires_at", TIME),
-    "ends_at": ("ends_at", TIME),
+    "ends_at": ("ends_at", ANY_TIME),
     "forget_at": ("forget_at", TIME),
     "trouble": ("trouble", TEXT),
     "trouble_hint": ("trouble_cure", TEXT),
